@@ -1,0 +1,147 @@
+"""The contracts of policies, worlds and sinks. Concrete classes need not inherit; they need to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlasteer.types import ActionChunk, ActionSpec, EpisodeInfo, EpisodeKey, Observation, Outcome, StepRecord
+
+if TYPE_CHECKING:
+    from vlasteer.anatomy import Anatomy
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A loaded VLA policy.
+
+    Attributes:
+        name: the checkpoint's path or hub name, for people.
+        kind: "openvla", "pi0", "pi0_fast".
+        anatomy: where its FFNs, value vectors and token basis are.
+        action_spec: convention of the actions that it returns.
+        cameras: names of the images that it reads, in order; the first is the main view.
+        state_size: length of the state that it reads; 0 when it reads none.
+        checkpoint_hash: hex digest that feature packs are bound to.
+    """
+
+    name: str
+    kind: str
+    anatomy: Anatomy
+    action_spec: ActionSpec
+    cameras: tuple[str, ...]
+    state_size: int
+    checkpoint_hash: str
+
+    def act(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> ActionChunk:
+        """Answer one observation. `noise` is for policies that sample; the others refuse anything but None."""
+        ...
+
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        noise: NDArray[np.float32] | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> list[ActionChunk]:
+        """Answer several; row i is what `act` gives for observation i.
+
+        `rows[i]` is the steering row of observation i (see `vlasteer.steering.mount`); default 0, 1, 2, ...
+        """
+        ...
+
+    def example(self, seed: int = 0) -> Observation:
+        """A valid observation with random images, for tests and probes."""
+        ...
+
+
+@runtime_checkable
+class World(Protocol):
+    """A place where actions have consequences: a simulation or a robot.
+
+    Attributes:
+        name: e.g. "libero_goal".
+        tasks: the instruction of each task.
+        starts: how many distinct initial states a task has.
+        action_spec: convention of the actions that `act` takes.
+        cameras: names of the images in an observation.
+        state_names: one short name per state dimension.
+        horizon: control steps after which the outcome becomes `HORIZON`.
+    """
+
+    name: str
+    tasks: Sequence[str]
+    starts: int
+    action_spec: ActionSpec
+    cameras: tuple[str, ...]
+    state_names: tuple[str, ...]
+    horizon: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the current episode stands."""
+        ...
+
+    def reset(self, key: EpisodeKey) -> None:
+        """Begin the episode that `key` names; the same key gives the same episode, whatever happened before."""
+        ...
+
+    def observe(self) -> Observation:
+        """The newest observation. Images are there unless the last `act` was told `look=False`."""
+        ...
+
+    def act(self, action: NDArray[np.float64], *, look: bool = True) -> NDArray[np.float64]:
+        """Execute one action for one control period and return what was really executed.
+
+        `look=False` promises that nobody will look at the pictures of the next observation; a simulation then does not
+        render them. States and later pictures are the same either way.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release windows, sockets and processes. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Something that watches an episode: recorder, viewer, statistics. The loop knows no more of it than this."""
+
+    def open(self, episode: EpisodeInfo) -> None:
+        """An episode begins."""
+        ...
+
+    def step(self, record: StepRecord) -> None:
+        """One control step happened."""
+        ...
+
+    def close(self, outcome: Outcome) -> None:
+        """The episode ended. After `FAILED` or an exception the partial episode is kept and marked."""
+        ...
+
+
+class WorldFamily(Protocol):
+    """What an entry point of the group `vlasteer.envs` or `vlasteer.robots` names: a module with these two."""
+
+    def names(self) -> Sequence[str]:
+        """The world names that `make` accepts."""
+        ...
+
+    def make(self, name: str, **options: object) -> World:
+        """Build a world. Called in the process that will use it, maybe a worker."""
+        ...
+
+
+class PolicyFamily(Protocol):
+    """What an entry point of the group `vlasteer.policies` names: a module with these two."""
+
+    def recognises(self, folder: Path) -> bool:
+        """Whether the checkpoint's own config.json is of this kind. Must be cheap and must not raise."""
+        ...
+
+    def load(self, folder: Path, name: str, **options: object) -> Policy:
+        """Load the checkpoint."""
+        ...

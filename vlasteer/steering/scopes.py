@@ -1,0 +1,49 @@
+"""Scopes: at which positions of which forward passes a steering acts.
+
+Every stream of a policy names its kinds of position (`PassContext.kind_names`), e.g. OpenVLA's ("text", "image",
+"decode"). A scope is a set of kinds, written as a word or as several joined by `+`:
+
+    all       every position of every pass (the paper's OpenVLA experiments)
+    prefill   the first pass: image and text positions (what the authors' code does to Pi0-FAST)
+    decode    the passes that generate action tokens
+    image, text, ...  single kinds
+    step0..stepN      single denoising steps of a flow-matching expert; `step2-5` is a range
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from vlasteer.errors import UnknownNameError
+
+_PREFILL = ("text", "image")
+_STEP_RANGE = re.compile(r"step(\d+)-(\d+)$")
+
+
+def scope_kinds(scope: str, kind_names: Sequence[str]) -> tuple[int, ...]:
+    """Indices into `kind_names` that `scope` covers, ascending.
+
+    Raises:
+        UnknownNameError: a part of the scope names nothing in this stream.
+    """
+    covered: set[int] = set()
+    for part in scope.split("+"):
+        covered |= _part_kinds(part.strip(), kind_names)
+    return tuple(sorted(covered))
+
+
+def _part_kinds(part: str, kind_names: Sequence[str]) -> set[int]:
+    if part == "all":
+        return set(range(len(kind_names)))
+    if part == "prefill" and any(k in kind_names for k in _PREFILL):
+        return {i for i, k in enumerate(kind_names) if k in _PREFILL}
+    if part in kind_names:
+        return {kind_names.index(part)}
+    span = _STEP_RANGE.fullmatch(part)
+    if span:
+        wanted = {f"step{i}" for i in range(int(span[1]), int(span[2]) + 1)}
+        if wanted and wanted <= set(kind_names):
+            return {i for i, k in enumerate(kind_names) if k in wanted}
+    words = ["all", *(["prefill"] if "text" in kind_names else []), *kind_names]
+    raise UnknownNameError.among("scope", part, words)

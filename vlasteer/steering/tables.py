@@ -1,0 +1,139 @@
+"""A steering as numbers: per site, an affine map for every (row, position kind, neuron) that it touches.
+
+All operators are affine in the activation, f := gain * f + bias, and so is any sequence of them; where nothing acts the
+entry is inactive and the activation is passed through bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlasteer.anatomy import Anatomy, Site, SiteKey
+from vlasteer.errors import SteeringError
+from vlasteer.steering.features import Operator
+from vlasteer.steering.scopes import scope_kinds
+from vlasteer.steering.value import Steering
+
+
+@dataclass(frozen=True)
+class _Touch:
+    """What one term touches at one site: columns of the site's table, the numbers for a factor of 1, position kinds."""
+
+    knob: int
+    columns: NDArray[np.int64]
+    targets: NDArray[np.float32]
+    operator: Operator
+    kinds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """The part of a steering that lies at one site.
+
+    Attributes:
+        site: where.
+        neurons: int64 [n], ascending; the columns of the tables.
+        kinds: number of position kinds of the stream.
+        touches: in the order of the steering's terms.
+    """
+
+    site: Site
+    neurons: NDArray[np.int64]
+    kinds: int
+    touches: tuple[_Touch, ...]
+
+    def fill(
+        self,
+        factors: Sequence[float | None],
+        active: NDArray[np.bool_],
+        gain: NDArray[np.float32],
+        bias: NDArray[np.float32],
+    ) -> None:
+        """Write one row: `factors[knob]` is the coefficient of every knob (None: off); arrays are [kinds, n]."""
+        active[:] = False
+        gain[:] = 1.0
+        bias[:] = 0.0
+        for touch in self.touches:
+            factor = factors[touch.knob]
+            if factor is None:
+                continue
+            g, b = _affine(touch.operator, factor, touch.targets)
+            for kind in touch.kinds:
+                active[kind, touch.columns] = True
+                gain[kind, touch.columns] *= g
+                bias[kind, touch.columns] = bias[kind, touch.columns] * g + b
+
+    def depends_on(self, knob: int) -> bool:
+        """Whether the knob touches this site."""
+        return any(t.knob == knob for t in self.touches)
+
+
+def _affine(
+    operator: Operator, factor: float, targets: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    zeros = np.zeros_like(targets)
+    match operator:
+        case Operator.SET:
+            return zeros, np.float32(factor) * targets
+        case Operator.ADD:
+            return zeros + 1, np.float32(factor) * targets
+        case Operator.SCALE:
+            return 1 + np.float32(factor - 1) * targets, zeros
+        case Operator.ABLATE:
+            return zeros, zeros
+
+
+def plan(anatomy: Anatomy, steering: Steering, *, negative_control: bool = False) -> dict[SiteKey, SitePlan]:
+    """Lay a steering out over the sites that it touches.
+
+    Args:
+        anatomy: of the policy.
+        steering: what to lay out; its coefficients only matter where they are quantiles.
+        negative_control: allow sites that cannot reach an action.
+
+    Raises:
+        SteeringError: a neuron that does not exist, or one at a site that cannot reach an action.
+        UnknownNameError: a scope or stream that the policy does not have.
+    """
+    sites: dict[SiteKey, Site] = {}
+    chosen: dict[SiteKey, set[int]] = {}
+    for term in steering:
+        for item in term.feature.neurons:
+            site = anatomy.check(item.neuron)
+            if not site.reaches_action and not negative_control:
+                raise SteeringError(
+                    f"neuron {item.neuron} of feature '{term.name}' cannot reach an action: nothing reads what layer "
+                    f"{site.key.layer} of stream '{site.key.stream}' writes",
+                    fix="Drop it, or ask for it as a negative control (--negative-control)",
+                )
+            sites[site.key] = site
+            chosen.setdefault(site.key, set()).add(item.neuron.index)
+    return {key: _site_plan(anatomy, steering, sites[key], sorted(chosen[key])) for key in sorted(sites)}
+
+
+def _site_plan(anatomy: Anatomy, steering: Steering, site: Site, neurons: list[int]) -> SitePlan:
+    column = {neuron: i for i, neuron in enumerate(neurons)}
+    kind_names = anatomy.contexts[site.key.stream].kind_names
+    touches = []
+    for knob, term in enumerate(steering):
+        pairs = [
+            (column[item.neuron.index], target)
+            for item, target in zip(term.feature.neurons, term.targets(), strict=True)
+            if (item.neuron.stream, item.neuron.layer) == site.key
+        ]
+        if pairs:
+            columns, targets = zip(*pairs, strict=True)
+            touches.append(
+                _Touch(
+                    knob,
+                    np.array(columns, np.int64),
+                    np.array(targets, np.float32),
+                    term.operator,
+                    scope_kinds(term.scope, kind_names),
+                )
+            )
+    return SitePlan(site, np.array(neurons, np.int64), len(kind_names), tuple(touches))
