@@ -1,0 +1,168 @@
+"""A policy and a world small enough to compute by hand, fitting the contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vlasteer.anatomy import Anatomy, Site, SiteKey, TokenBasis
+from vlasteer.passes import PassContext
+from vlasteer.types import (
+    EE_NAMES,
+    ActionChunk,
+    ActionKind,
+    ActionSpec,
+    EpisodeKey,
+    Gripper,
+    Observation,
+    Outcome,
+)
+
+HIDDEN, WIDTH, LAYERS, VOCABULARY, POSITIONS = 16, 32, 3, 60, 6
+ACTION_IDS = tuple(range(50, 60))
+WORDS = {"fast": 3, "slow": 4, "up": 5, "down": 6}
+
+SPEC = ActionSpec(ActionKind.EE_DELTA, Gripper.MINUS_OPEN_PLUS_CLOSED, (0.05,) * 3 + (0.5,) * 3, 20.0, EE_NAMES)
+
+
+class ToyFFN(nn.Module):
+    """relu FFN; `down_proj` is where steering is mounted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up_proj = nn.Linear(HIDDEN, WIDTH, bias=False)
+        self.down_proj = nn.Linear(WIDTH, HIDDEN, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(torch.relu(self.up_proj(x)))
+
+
+class ToyModel(nn.Module):
+    """Residual stack of FFNs with a cumulative mean as its only mixing, so that later positions see earlier ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ToyFFN() for _ in range(LAYERS))
+        self.head = nn.Linear(HIDDEN, VOCABULARY, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + layer(x)
+            x = x + 0.5 * x.cumsum(1) / torch.arange(1, x.shape[1] + 1)[:, None]
+        return self.head(x)
+
+
+class ToyPolicy:
+    """One forward pass of six positions (text, image x3, text, decode); the action is read off the last logits."""
+
+    kind = "toy"
+    name = "toy"
+    action_spec = SPEC
+    cameras = ("image",)
+    state_size = 3
+    checkpoint_hash = "toy-hash"
+
+    def __init__(self, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.model = ToyModel().eval()
+        self.context = PassContext(("text", "image", "decode"), max_rows=16, max_positions=16)
+        self.kinds = torch.tensor([0, 1, 1, 1, 0, 2])
+        self.asked: list[int] = []
+        basis = TokenBasis(
+            matrix=self.model.head.weight.detach(),
+            norm_gain=torch.ones(HIDDEN),
+            labels=lambda i: {v: k for k, v in WORDS.items()}.get(i, f"<{i}>"),
+            pieces=lambda i: {v: f"▁{k}" for k, v in WORDS.items()}.get(i, f"<{i}>"),
+            ids_of=lambda w: [WORDS[w]] if w in WORDS else [],
+            action_ids=ACTION_IDS,
+        )
+        self.anatomy = Anatomy(
+            model=self.model,
+            sites=[Site(SiteKey("vlm", i), WIDTH, HIDDEN, f"layers.{i}") for i in range(LAYERS)],
+            contexts={"vlm": self.context},
+            token_basis=basis,
+            probe=lambda: self.logits([self.example()], [0]),
+        )
+
+    def logits(self, observations: Sequence[Observation], rows: Sequence[int]) -> Tensor:
+        """[batch, positions, vocabulary] of one forward pass."""
+        self.context.begin_step()
+        self.context.begin_pass(self.kinds, rows)
+        inputs = []
+        for observation in observations:
+            generator = torch.Generator().manual_seed(int(observation.images["image"].sum()) % 2**31)
+            x = torch.randn(POSITIONS, HIDDEN, generator=generator)
+            if observation.state is not None:
+                x[:, :3] += torch.from_numpy(observation.state[:3]).float()
+            inputs.append(x)
+        with torch.no_grad():
+            return self.model(torch.stack(inputs))
+
+    def act(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> ActionChunk:
+        return self.act_batch([observation], noise)[0]
+
+    def act_batch(
+        self,
+        observations: Sequence[Observation],
+        noise: NDArray[np.float32] | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> list[ActionChunk]:
+        rows = list(range(len(observations))) if rows is None else list(rows)
+        self.asked.append(len(observations))
+        last = self.logits(observations, rows)[:, -1].double().numpy()
+        chunks = []
+        for seen, values in zip(observations, last, strict=True):
+            actions = np.tanh(np.stack([values[:7], values[7:14]]))
+            chunks.append(ActionChunk(actions, SPEC, actions, observed_at_s=seen.time_s, inference_s=0.01))
+        return chunks
+
+    def example(self, seed: int = 0) -> Observation:
+        image = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        return Observation({"image": image}, "do it", np.zeros(3))
+
+
+class ToyWorld:
+    """A point that moves by the action; success when it has risen by 0.2 m."""
+
+    name = "toy"
+    tasks = ("rise", "rise slowly")
+    starts = 5
+    action_spec = SPEC
+    cameras = ("image",)
+    state_names = ("x", "y", "z")
+
+    def __init__(self, horizon: int = 20, break_at: int | None = None) -> None:
+        self.horizon, self.break_at = horizon, break_at
+        self.looks: list[bool] = []
+        self.closed = False
+
+    @property
+    def outcome(self) -> Outcome:
+        if self._position[2] > 0.2:
+            return Outcome.SUCCESS
+        return Outcome.HORIZON if self._steps >= self.horizon else Outcome.RUNNING
+
+    def reset(self, key: EpisodeKey) -> None:
+        self._key, self._steps, self._look = key, 0, True
+        self._position = np.random.default_rng([key.task, key.start, key.seed]).uniform(-0.1, 0.1, 3)
+
+    def observe(self) -> Observation:
+        image = np.full((8, 8, 3), self._steps % 256, np.uint8)
+        images = {"image": image} if self._look else {}
+        return Observation(images, self.tasks[self._key.task], self._position.copy(), self._steps / 20)
+
+    def act(self, action: NDArray[np.float64], *, look: bool = True) -> NDArray[np.float64]:
+        if self.break_at == self._steps:
+            raise RuntimeError("the toy broke")
+        self.looks.append(look)
+        executed = np.clip(action, -1, 1)
+        self._position = self._position + 0.05 * executed[:3]
+        self._steps, self._look = self._steps + 1, look
+        return executed
+
+    def close(self) -> None:
+        self.closed = True

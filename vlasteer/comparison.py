@@ -1,0 +1,165 @@
+"""Steered beside unsteered: what the episodes of a run did, per arm, with paired differences.
+
+Two ways of counting stand side by side, because an episode that lasts longer drags every mean (method notes to H6):
+"per step" averages over all steps of an episode, "equal length" over the first n steps of both members of a pair, n
+being the length of the shorter. The success rate always stands beside the motion: a damaged policy is slow, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlasteer.types import EpisodeKey, Outcome
+
+UNSTEERED = "unsteered"
+STEERED = "steered"
+_BOOTSTRAP_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class EpisodeMotion:
+    """What a comparison needs of one finished episode.
+
+    Attributes:
+        arm: condition.
+        key: task, start, seed; episodes of different arms with equal keys are pairs.
+        outcome: how it ended.
+        positions: float [n, 3] end-effector position before each step (m).
+        commanded: float [n, 3] commanded translation of each step (m).
+        tokens: action-position tokens generated in the episode; 0 for policies without tokens.
+        non_action_tokens: how many of them are no action token.
+    """
+
+    arm: str
+    key: EpisodeKey
+    outcome: Outcome
+    positions: NDArray[np.float64]
+    commanded: NDArray[np.float64]
+    tokens: int = 0
+    non_action_tokens: int = 0
+
+    def moved(self, steps: int | None = None) -> NDArray[np.float64]:
+        """Mean |dx|, |dy|, |dz| and length of a step (m), over the first `steps` positions or all."""
+        return _mean_steps(np.diff(self.positions[:steps], axis=0))
+
+    def commanded_steps(self, steps: int | None = None) -> NDArray[np.float64]:
+        """The same of the commanded translations."""
+        return _mean_steps(self.commanded[:steps])
+
+    def rise(self, steps: int | None = None) -> float:
+        """Mean signed vertical displacement of a step (m)."""
+        heights = self.positions[:steps, 2]
+        return float((heights[-1] - heights[0]) / max(len(heights) - 1, 1))
+
+
+def _mean_steps(deltas: NDArray[np.float64]) -> NDArray[np.float64]:
+    if len(deltas) == 0:
+        return np.zeros(4)
+    return np.append(np.abs(deltas).mean(0), np.linalg.norm(deltas, axis=1).mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line of the table.
+
+    Attributes:
+        measure: what, with its unit.
+        means: arm -> mean over its episodes.
+        difference: mean paired difference steered - unsteered in the measure's unit, or None without pairs.
+        interval: 95 % percentile-bootstrap interval of `difference` over pairs, or None with fewer than two pairs.
+    """
+
+    measure: str
+    means: Mapping[str, float]
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def compare(episodes: Sequence[EpisodeMotion]) -> list[Comparison]:
+    """The closing table of a run: success, length, motion and non-action tokens, per arm and paired."""
+    lines = [
+        _line("success rate (%)", episodes, lambda e, _: 100.0 * (e.outcome is Outcome.SUCCESS)),
+        _line("steps", episodes, lambda e, _: float(len(e.positions))),
+    ]
+    for label, equal in (("per step", False), ("equal length", True)):
+        for axis, name in enumerate(("|dx|", "|dy|", "|dz|", "length")):
+            lines.append(
+                _line(
+                    f"moved {name} (mm, {label})",
+                    episodes,
+                    lambda e, n, a=axis: 1e3 * e.moved(n)[a],
+                    equal_length=equal,
+                )
+            )
+        lines.append(
+            _line(f"rise dz (mm, {label})", episodes, lambda e, n: 1e3 * e.rise(n), equal_length=equal),
+        )
+        lines.append(
+            _line(
+                f"commanded length (mm, {label})",
+                episodes,
+                lambda e, n: 1e3 * e.commanded_steps(n)[3],
+                equal_length=equal,
+            )
+        )
+    if any(e.tokens for e in episodes):
+        lines.append(
+            _line("non-action tokens (%)", episodes, lambda e, _: 100.0 * e.non_action_tokens / max(e.tokens, 1))
+        )
+    return lines
+
+
+Measure = Callable[[EpisodeMotion, int | None], float]
+
+
+def _line(measure: str, episodes: Sequence[EpisodeMotion], value: Measure, *, equal_length: bool = False) -> Comparison:
+    pairs = _pairs(episodes)
+    shortest = {key: min(len(e.positions) for e in pair) for key, pair in pairs.items()} if equal_length else {}
+    counted = [e for e in episodes if not equal_length or not pairs or e.key in pairs]
+    values = {id(e): value(e, shortest.get(e.key)) for e in counted}
+    arms = dict.fromkeys(e.arm for e in episodes)
+    means = {arm: float(np.mean([values[id(e)] for e in counted if e.arm == arm] or [np.nan])) for arm in arms}
+    if not pairs:
+        return Comparison(measure, means)
+    differences = np.array([values[id(steered)] - values[id(plain)] for plain, steered in pairs.values()])
+    return Comparison(measure, means, float(differences.mean()), bootstrap_interval(differences))
+
+
+def _pairs(episodes: Sequence[EpisodeMotion]) -> dict[EpisodeKey, tuple[EpisodeMotion, EpisodeMotion]]:
+    plain = {e.key: e for e in episodes if e.arm == UNSTEERED}
+    steered = {e.key: e for e in episodes if e.arm == STEERED}
+    return {key: (plain[key], steered[key]) for key in plain if key in steered}
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float] | None:
+    """Percentile-bootstrap interval of the mean of `values` [n]; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    draws = np.random.default_rng(seed).integers(0, len(values), (_BOOTSTRAP_DRAWS, len(values)))
+    tail = 50 * (1 - level)
+    low, high = np.percentile(values[draws].mean(1), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def format_table(lines: Sequence[Comparison]) -> str:
+    """The comparison as text, one measure a line."""
+    arms = list(lines[0].means)
+    paired = any(line.difference is not None for line in lines)
+    header = (
+        f"{'':34}" + "".join(f"{arm:>12}" for arm in arms) + (f"{'difference':>12}  95 % interval" if paired else "")
+    )
+    rows = [header]
+    for line in lines:
+        row = f"{line.measure:34}" + "".join(f"{line.means[arm]:12.3f}" for arm in arms)
+        if line.difference is not None:
+            row += f"{line.difference:+12.3f}"
+            if line.interval is not None:
+                row += f"  [{line.interval[0]:+.3f}, {line.interval[1]:+.3f}]"
+        rows.append(row)
+    return "\n".join(rows)
