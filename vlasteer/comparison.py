@@ -7,12 +7,16 @@ being the length of the shorter. The success rate always stands beside the motio
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vlasteer.errors import InputError
 from vlasteer.types import EpisodeKey, Outcome
 
 UNSTEERED = "unsteered"
@@ -77,6 +81,53 @@ class Comparison:
     means: Mapping[str, float]
     difference: float | None = None
     interval: tuple[float, float] | None = None
+
+
+POSITION_NAMES = ("eef_x", "eef_y", "eef_z")
+"""State entries of the end-effector position (m), as every world names them."""
+
+
+def episode_motions(run: str | Path) -> list[EpisodeMotion]:
+    """The finished episodes of a run folder, in the order of the plan; interrupted ones are left out.
+
+    Raises:
+        InputError: no recording, or a state without an end-effector position.
+    """
+    from vlasteer.recording import finished_episodes, read_episodes, read_steps
+    from vlasteer.recording.reader import read_layout
+
+    episodes = finished_episodes(read_episodes(run))
+    layout = read_layout(run)
+    if not set(POSITION_NAMES) <= set(layout.state_names):
+        raise InputError(
+            f"the states of {run} have no end-effector position ({', '.join(layout.state_names)})",
+            expected=f"entries named {', '.join(POSITION_NAMES)}",
+        )
+    place = [layout.state_names.index(name) for name in POSITION_NAMES]
+    scale = np.array(layout.action_spec.scale[:3])
+    motions = []
+    for _, row in sorted(episodes.items()):
+        steps = read_steps(run, [row["episode_index"]])
+        motions.append(
+            EpisodeMotion(
+                arm=row["arm"],
+                key=EpisodeKey(row["task"], row["start"], row["seed"]),
+                outcome=Outcome(row["outcome"]),
+                positions=_matrix(steps, "observation.state")[:, place],
+                commanded=_matrix(steps, "commanded.action")[:, :3] * scale,
+                tokens=_sum(steps, "policy.tokens"),
+                non_action_tokens=_sum(steps, "policy.non_action_tokens"),
+            )
+        )
+    return motions
+
+
+def _matrix(steps: Any, column: str) -> NDArray[np.float64]:
+    return np.stack(steps[column].to_numpy()).astype(np.float64)
+
+
+def _sum(steps: Any, column: str) -> int:
+    return int(steps[column].to_numpy().sum())
 
 
 def compare(episodes: Sequence[EpisodeMotion]) -> list[Comparison]:
@@ -163,3 +214,15 @@ def format_table(lines: Sequence[Comparison]) -> str:
                 row += f"  [{line.interval[0]:+.3f}, {line.interval[1]:+.3f}]"
         rows.append(row)
     return "\n".join(rows)
+
+
+def save_csv(lines: Sequence[Comparison], path: str | Path) -> None:
+    """Write the comparison as a CSV file: measure, one column per arm, difference, low and high end of the interval."""
+    arms = list(lines[0].means)
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["measure", *arms, "difference", "low", "high"])
+        for line in lines:
+            low, high = line.interval or ("", "")
+            difference = "" if line.difference is None else line.difference
+            writer.writerow([line.measure, *(line.means[arm] for arm in arms), difference, low, high])

@@ -7,7 +7,7 @@ that neither a new batch row nor a new pass recompiles anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,12 @@ class PassContext(nn.Module):
         self._on_step: list[Callable[[], None]] = []
         self.batch_rows: tuple[int, ...] = (0,)
         """Row ids of the running pass as given by the caller, whether or not a steering is mounted."""
+        self.port_values: Callable[[int], Mapping[str, float | None]] | None = None
+        """Set while a steering is mounted: row -> coefficient of every knob as the model has it (None: off)."""
+
+    def applied(self, row: int) -> dict[str, float | None]:
+        """Coefficient of every mounted knob for that steering row (None: off); empty when nothing is mounted."""
+        return {} if self.port_values is None else dict(self.port_values(row))
 
     def begin_step(self) -> None:
         """A control step begins: staged coefficients become effective now, in all layers at once."""

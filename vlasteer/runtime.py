@@ -89,6 +89,7 @@ class _Row:
             inference_s=action.source.inference_s if first else 0.0,
             non_action_tokens=action.source.non_action_tokens if first else 0,
             outcome=outcome,
+            tokens=len(action.source.token_ids) if first else 0,
         )
         for sink in self.sinks:
             sink.step(step)

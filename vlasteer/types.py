@@ -53,6 +53,8 @@ class ActionKind(StrEnum):
     """Absolute joint angles (rad), then the gripper."""
     JOINT_VELOCITY = "joint_velocity"
     """Joint velocities (rad/s), then the gripper."""
+    UNKNOWN = "unknown"
+    """Nobody has said: the units of the policy's own training data. No world takes such actions."""
 
 
 class Gripper(StrEnum):
@@ -172,6 +174,7 @@ class StepRecord:
         inference_s: wall-clock seconds of that policy call (0 inside a chunk).
         non_action_tokens: of that policy call (0 inside a chunk).
         outcome: the world's outcome AFTER the action.
+        tokens: how many tokens that policy call generated (0 inside a chunk).
         extra: further numbers a world or controller wants recorded, name -> float.
     """
 
@@ -186,6 +189,7 @@ class StepRecord:
     inference_s: float
     non_action_tokens: int
     outcome: Outcome
+    tokens: int = 0
     extra: Mapping[str, float] = field(default_factory=dict)
 
 

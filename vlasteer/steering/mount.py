@@ -186,6 +186,10 @@ def steer(
     """
     anatomy = policy.anatomy
     _refuse_compiled(anatomy.model)
+    if any(context.port_values is not None for context in anatomy.contexts.values()):
+        raise SteeringError(
+            "the policy is steered already", fix="Leave the other steer(...) context first, or add the steerings"
+        )
     per_row = None if isinstance(steering, Steering) else tuple(steering)
     union = _union(per_row) if per_row is not None else steering
     assert isinstance(union, Steering)
@@ -195,10 +199,12 @@ def steer(
         modules = []
         for site_plan in plans.values():
             modules.append((site_plan, _mount(anatomy, site_plan, rows, stack)))
+        port = Port(anatomy, union, rows, modules)
         for context in anatomy.contexts.values():
             context.set_steering_rows(rows)
             stack.callback(context.set_steering_rows, 1)
-        port = Port(anatomy, union, rows, modules)
+            context.port_values = port.applied
+            stack.callback(setattr, context, "port_values", None)
         for row, own in enumerate(per_row or ()):
             factors = {term.name: term.factor for term in own}
             port.set_all({name: factors.get(name) for name in union.names}, row=row)
@@ -212,10 +218,6 @@ def _mount(anatomy: Anatomy, site_plan: SitePlan, rows: int, stack: ExitStack) -
     site: Site = site_plan.site
     mlp = anatomy.mlp(site)
     original = mlp.down_proj
-    if isinstance(original, SteeredProjection):
-        raise SteeringError(
-            f"site {site.key} is steered already", fix="Leave the other steer(...) context first, or add the steerings"
-        )
     assert isinstance(original, nn.Linear)
     module = SteeredProjection(original, anatomy.contexts[site.key.stream], site_plan.neurons, rows)
     module.train(original.training)

@@ -1,0 +1,164 @@
+"""Videos of cameras: H.264, one frame per step.
+
+While an episode is open its video is a bare H.264 stream (Annex B of ITU-T H.264, which players open as `.h264`): it
+has no index that a crash could leave unwritten, and each frame is in the file as soon as it is encoded. A fragmented
+MP4 would hold back every frame until the next one. Sealing copies the frames, without coding them again, into an MP4
+with its index in front. There are no B-frames: they would wait in the encoder, out of reach when the process dies, and
+rerun shows such videos only where an ffmpeg executable is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
+
+from vlasteer.errors import OutputError
+from vlasteer.recording.atomic import replace_file
+
+GOP = 5
+"""Frames from one key frame to the next: a frame picked at random costs at most this many to decode."""
+CRF = 20
+"""x264's constant quality, lower is better: about 41 dB for LIBERO's pictures."""
+
+
+def pixel_format(height: int, width: int, *, lossless: bool) -> str:
+    """FFmpeg's name of the stored pixel format: half the colour resolution, except where a size is odd."""
+    if lossless:
+        return "gbrp"
+    return "yuv420p" if height % 2 == 0 and width % 2 == 0 else "yuv444p"
+
+
+def to_frame(image: NDArray[np.uint8]) -> av.VideoFrame:
+    """Copy of an RGB image uint8 [height, width, 3], ready for `FrameLog.append`."""
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+
+
+class FrameLog:
+    """The growing video of an open episode; each frame is in the file when `append` returns.
+
+    Args:
+        path: the file, which must not exist.
+        height, width: pixels.
+        rate_hz: frames per second.
+        lossless: keep every pixel exactly (RGB; several times larger, and browsers do not show it).
+
+    Raises:
+        OutputError: PyAV was built without the encoder.
+    """
+
+    def __init__(self, path: Path, *, height: int, width: int, rate_hz: float, lossless: bool) -> None:
+        encoder = "libx264rgb" if lossless else "libx264"
+        if encoder not in av.codecs_available:
+            raise OutputError(f"this PyAV has no encoder '{encoder}'", fix="Run: pip install --force-reinstall av")
+        codec = av.CodecContext.create(encoder, "w")
+        assert isinstance(codec, VideoCodecContext)
+        codec.height, codec.width = height, width
+        codec.pix_fmt = "rgb24" if lossless else pixel_format(height, width, lossless=False)
+        codec.framerate, codec.time_base = _rate(rate_hz), 1 / _rate(rate_hz)
+        quality = {"qp": "0"} if lossless else {"crf": str(CRF)}
+        # zerolatency: every frame leaves the encoder at once. aud: marks where a frame begins, for `seal_video`.
+        codec.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(GOP), "aud": "1"} | quality
+        codec.thread_count = 1  # frames are small; several recorders encode side by side
+        self._codec, self._frames = codec, 0
+        self._file = path.open("xb")
+
+    def append(self, frame: av.VideoFrame) -> None:
+        """Encode a frame of `to_frame` as the next one; the same frame may be given again."""
+        frame.pts = self._frames
+        self._frames += 1
+        for packet in self._codec.encode(frame):
+            self._file.write(bytes(packet))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; nothing waits in the encoder."""
+        self._file.close()
+
+
+def seal_video(log: Path, target: Path, *, frames: int, rate_hz: float) -> int:
+    """Copy the first `frames` frames of a `FrameLog` into an MP4, whole or not at all.
+
+    Returns:
+        How many frames there were: fewer only if the machine lost power, since a dead process' writes are kept.
+    """
+    copied = 0
+
+    def remux(temporary: Path) -> None:
+        nonlocal copied
+        copied = _remux(log, temporary, frames, rate_hz)
+
+    replace_file(target, remux)
+    return copied
+
+
+def _remux(log: Path, target: Path, frames: int, rate_hz: float) -> int:
+    tick = 1 / _rate(rate_hz)
+    copied = 0
+    with (
+        av.open(str(log), format="h264") as source,
+        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as sink,
+    ):
+        stream = sink.add_stream_from_template(source.streams.video[0])
+        stream.time_base = tick
+        for packet in source.demux(video=0):
+            if copied == frames or packet.size == 0:
+                break
+            packet.stream = stream
+            packet.time_base = tick
+            packet.pts = packet.dts = copied
+            packet.duration = 1
+            sink.mux(packet)
+            copied += 1
+    return copied
+
+
+def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Frames `start` to `stop` (exclusive; None: to the end) of a sealed video, uint8 [height, width, 3] RGB."""
+    with av.open(str(path)) as source:
+        rate = float(source.streams.video[0].average_rate or 1)
+        if start:
+            source.seek(int(start / rate * av.time_base))  # to the key frame before it
+        for frame in source.decode(video=0):
+            index = round((frame.time or 0.0) * rate)
+            if stop is not None and index >= stop:
+                return
+            if index >= start:
+                yield _pixels(frame)
+
+
+def key_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Every `GOP`-th frame of a sealed video, cheaply: no frame in between is decoded."""
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        stream.codec_context.skip_frame = "NONKEY"
+        for frame in source.decode(stream):
+            yield _pixels(frame)
+
+
+def video_info(height: int, width: int, rate: float, *, lossless: bool) -> dict[str, Any]:
+    """What LeRobot's info.json says about a video."""
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "h264",
+        "video.pix_fmt": pixel_format(height, width, lossless=lossless),
+        "video.is_depth_map": False,
+        "video.fps": rate,
+        "video.channels": 3,
+        "has_audio": False,
+    }
+
+
+def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    return np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+
+
+def _rate(rate_hz: float) -> Fraction:
+    return Fraction(rate_hz).limit_denominator(1000)
