@@ -54,6 +54,7 @@ class SteeringOptions:
     def parse_steering(self, policy: Policy) -> tuple[Steering, FeaturePack | None]:
         """The steering that was asked for, and the pack that its features are from (None without --steer)."""
         from vlasteer.steering import Steering
+        from vlasteer.steering.value import parse_coefficient
 
         if not self.steer:
             if self.pack or self.operator or self.scope:
@@ -61,7 +62,11 @@ class SteeringOptions:
                     "--pack, --operator and --scope steer nothing by themselves", fix="Add --steer feature=coefficient"
                 )
             return Steering(), None
-        names = [expression.partition("=")[0].strip() for expression in self.steer]
+        names = []
+        for expression in self.steer:  # before features are looked for, which takes its time
+            name, _, coefficient = expression.partition("=")
+            parse_coefficient(coefficient)
+            names.append(name.strip())
         pack = load_pack(policy, self.pack, names)
         return Steering.parse(list(self.steer), pack, operator=self.operator, scope=self.scope), pack
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlasteer.errors import ConfigError
+from vlasteer.launch.interruption import interruptible, interruptible_at_steps
 from vlasteer.launch.options import PolicyOptions, SteeringOptions, parse_indices
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Rollout(PolicyOptions, SteeringOptions):
         from vlasteer.runs import RunFolder
 
         self._check()
-        with _terminable(), self._worlds() as worlds:
+        with interruptible(), self._worlds() as worlds:
             policy = self.load_policy(world=self.env)
             steering, pack = self.parse_steering(policy)
             plan = self._plan(worlds[0], steering)
@@ -205,10 +206,13 @@ def _recorders(dataset: DatasetWriter) -> list[Sink]:
 
 @contextmanager
 def _progress(total: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar of episodes with the rate of control steps."""
+    """A bar of episodes with the rate of control steps; between two steps a signal ends the run."""
     from tqdm import tqdm
 
-    with tqdm(total=total, initial=done, unit="episode", dynamic_ncols=True, smoothing=0) as bar:
+    with (
+        interruptible_at_steps() as check,
+        tqdm(total=total, initial=done, unit="episode", dynamic_ncols=True, smoothing=0) as bar,
+    ):
         started, steps = time.perf_counter(), 0
 
         def advance(ended: int) -> None:
@@ -218,24 +222,6 @@ def _progress(total: int, done: int) -> Iterator[Callable[[int], None]]:
             if steps % 10 == 0:
                 bar.set_postfix_str(f"{steps / (time.perf_counter() - started):.1f} steps/s", refresh=False)
 
+            check()
+
         yield advance
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does: episodes are closed, and the run can be resumed."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
