@@ -32,10 +32,18 @@ class Policy(Protocol):
     name: str
     kind: str
     anatomy: Anatomy
-    action_spec: ActionSpec
     cameras: tuple[str, ...]
     state_size: int
-    checkpoint_hash: str
+
+    @property
+    def action_spec(self) -> ActionSpec:
+        """May raise where the checkpoint leaves it open and no option settled it."""
+        ...
+
+    @property
+    def checkpoint_hash(self) -> str:
+        """Takes seconds when it is first asked for."""
+        ...
 
     def act(self, observation: Observation, noise: NDArray[np.float32] | None = None) -> ActionChunk:
         """Answer one observation. `noise` is for policies that sample; the others refuse anything but None."""

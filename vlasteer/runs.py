@@ -308,7 +308,9 @@ def _read(folder: Path) -> dict[str, Any]:
 def _to_yaml(value: Any) -> str:
     import yaml
 
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120)
+    # PyYAML folds lines at these three where it may write them as they are, and then reads something else.
+    as_is = not any(c in json.dumps(value, ensure_ascii=False) for c in "\x85\u2028\u2029")
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=as_is, width=120)
 
 
 def _now() -> str:

@@ -31,6 +31,7 @@ from vlasteer.recording.stats import KEYS, Stats, image_stats, merge_stats, vect
 from vlasteer.recording.tables import (
     column_values,
     episode_types,
+    load_pyarrow,
     read_table,
     read_tasks,
     seal_steps,
@@ -38,12 +39,14 @@ from vlasteer.recording.tables import (
     write_table,
     write_tasks,
 )
-from vlasteer.recording.video import key_frames, seal_video, video_info
+from vlasteer.recording.video import count_frames, key_frames, seal_video, video_info
 from vlasteer.types import EpisodeInfo, Outcome, StepRecord
 
 CODEBASE_VERSION = "v3.0"
 CHUNKS_SIZE = 1000
 EPISODES_PER_FILE = 100
+SAMPLED_FRAMES = 16
+"""Pictures of an episode that its statistics are taken from, at most; LeRobot samples too."""
 FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA_PATH = f"data/{FILE}.parquet"
 VIDEO_PATH = f"videos/{{video_key}}/{FILE}.mp4"
@@ -82,9 +85,10 @@ class DatasetWriter:
         self._stats: dict[str, Stats] = {}
         self._world: str | None = None
         self._episodes = self._frames = 0
+        load_pyarrow()
         try:
-            self.journals.mkdir(parents=True, exist_ok=True)
             recorded = self._load()
+            self.journals.mkdir(parents=True, exist_ok=True)
             self._recover(recorded)
         except OSError as error:
             raise OutputError(f"{self.root} cannot be used: {error}", expected="a writable folder") from error
@@ -140,9 +144,8 @@ class DatasetWriter:
         chunk, file = divmod(self._episodes, CHUNKS_SIZE)
         place = {"chunk_index": chunk, "file_index": file}
         videos = {camera: self._video_path(camera, place) for camera in layout.cameras}
-        length = contents.steps.num_rows
-        for camera, path in videos.items():
-            length = min(length, seal_video(contents.video(camera), path, frames=length, rate_hz=rate))
+        # A process that was killed leaves a frame for every row; a machine that lost power may not.
+        length = min([contents.steps.num_rows, *(count_frames(contents.video(camera)) for camera in videos)])
         if length == 0:
             return
         interrupted = outcome is Outcome.RUNNING or length < contents.steps.num_rows
@@ -154,6 +157,8 @@ class DatasetWriter:
             first_index=self._frames,
             task_indices={task: i for i, task in enumerate(self._tasks)},
         )
+        for camera, path in videos.items():
+            seal_video(contents.video(camera), path, frames=length, rate_hz=rate)
         write_table(self.root / DATA_PATH.format(**place), steps)
 
         stats = _episode_stats(layout, steps, videos)
@@ -181,8 +186,8 @@ class DatasetWriter:
     def _number_tasks(self, instructions: Sequence[str]) -> None:
         new = [task for task in instructions if task not in self._tasks]
         if new:
+            write_tasks(self.root / "meta/tasks.parquet", [*self._tasks, *new])
             self._tasks += new
-            write_tasks(self.root / "meta/tasks.parquet", self._tasks)
 
     def _commit(self, row: dict[str, Any]) -> None:
         """Write the row; the episode is part of the dataset from here on."""
@@ -271,11 +276,11 @@ class DatasetWriter:
 
 
 def _episode_stats(layout: Layout, steps: Any, videos: dict[str, Path]) -> dict[str, Stats]:
-    """Of pictures, from the key frames alone: a fifth of them, as they will be read."""
+    """Of pictures, from some of the key frames: cheap, and the same whether an episode was closed or recovered."""
     stats: dict[str, Stats] = {}
     for column in layout.columns:
         if column.dtype == "video":
-            stats[column.name] = image_stats(key_frames(videos[column.name.removeprefix(IMAGES)]))
+            stats[column.name] = image_stats(key_frames(videos[column.name.removeprefix(IMAGES)], SAMPLED_FRAMES))
         elif column.statistics and (found := vector_stats(column_values(steps, column))) is not None:
             stats[column.name] = found
     return stats

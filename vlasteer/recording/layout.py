@@ -2,8 +2,8 @@
 
 LeRobot takes every column whose name begins with "observation" or "action" for an input or output of the policy that
 is to be trained (`dataset_to_policy_features`). Only what a policy could really see or do is therefore named so; what
-is recorded for analysis and replay has names of its own, in float64 where LeRobot's convention is float32, because a
-replay has to be exact.
+is recorded for analysis and replay has names of its own (without the word "image", which makes LeRobot expect
+statistics of pictures), in float64 where LeRobot's convention is float32, because a replay has to be exact.
 
     observation.state, observation.images.<camera>, action (executed)      LeRobot's, float32 and video
     timestamp, frame_index, episode_index, index, task_index               LeRobot's
@@ -13,7 +13,7 @@ replay has to be exact.
     policy.action, commanded.action, executed.action                       policy's convention, world's, what was done
     policy.chunk, policy.chunk_step, policy.inference_s, policy.tokens, policy.non_action_tokens
     steered, steering.<feature>                                            any feature on; its coefficient, NaN: off
-    has_image.<camera>                                                     false: the video repeats the last frame
+    looked.<camera>                                                     false: the video repeats the last frame
     extra.<name>                                                           what a world or controller adds, NaN: absent
 """
 
@@ -144,7 +144,7 @@ class Layout:
             Column("policy.non_action_tokens", "int64"),
             Column("steered", "bool"),
             *(Column(f"steering.{name}", "float64") for name in self.features),
-            *(Column(f"has_image.{camera}", "bool") for camera in self.cameras),
+            *(Column(f"looked.{camera}", "bool") for camera in self.cameras),
             *(Column(f"extra.{name}", "float64") for name in self.extras),
         )
 
@@ -186,7 +186,7 @@ class Layout:
         if self.state_names:
             values["observation.state"] = values["world.state"] = seen.state
         values |= {f"steering.{name}": _OFF if value is None else value for name, value in steering.items()}
-        values |= {f"has_image.{camera}": camera in seen.images for camera in self.cameras}
+        values |= {f"looked.{camera}": camera in seen.images for camera in self.cameras}
         values |= {f"extra.{name}": record.extra.get(name, _OFF) for name in self.extras}
         for column in self.stored_columns:
             if column.names is not None or column.name == "policy.action":

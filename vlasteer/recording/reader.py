@@ -63,6 +63,7 @@ def read_steps(root: Path | str, episodes: Sequence[int] | None = None) -> pa.Ta
     Raises:
         InputError: there is no such episode, or none at all.
     """
+    template = _info(Path(root))["data_path"]
     rows = {row["episode_index"]: row for row in read_episodes(root)}
     wanted = list(rows) if episodes is None else list(episodes)
     for index in wanted:
@@ -70,7 +71,6 @@ def read_steps(root: Path | str, episodes: Sequence[int] | None = None) -> pa.Ta
             raise InputError(f"{root} has no episode {index}", expected=f"0 to {len(rows) - 1}")
     if not wanted:
         raise InputError(f"{root} holds no episode yet")
-    template = _info(Path(root))["data_path"]
     return read_table([Path(root) / template.format(**_place(rows[i], "data")) for i in wanted])
 
 
@@ -79,7 +79,7 @@ def episode_frames(
 ) -> Iterator[NDArray[np.uint8]]:
     """Frames of one camera, one per step, uint8 [height, width, 3] RGB.
 
-    Where the column has_image.<camera> is false the frame repeats the last one that was seen.
+    Where the column looked.<camera> is false the frame repeats the last one that was seen.
 
     Raises:
         InputError: no such episode.

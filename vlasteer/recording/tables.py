@@ -19,6 +19,11 @@ from vlasteer.recording.stats import KEYS
 _TASK_INDEX = "__index_level_0__"  # what pandas calls the unnamed index by which LeRobot looks up a task
 
 
+def load_pyarrow() -> None:
+    """Have pyarrow import pandas, where it is installed, now and not at the first step: that takes 0.2 s."""
+    pa.array([0])
+
+
 def arrow_type(column: Column) -> pa.DataType:
     """Arrow type of a stored column: a scalar for shape (1,), else a list of fixed length."""
     scalar = {"bool": pa.bool_(), "string": pa.string()}.get(column.dtype) or pa.from_numpy_dtype(column.dtype)

@@ -16,14 +16,20 @@ from typing import Any
 
 import av
 import numpy as np
+from av.error import EOFError as EndOfFile
+from av.error import InvalidDataError
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 from numpy.typing import NDArray
 
 from vlasteer.errors import OutputError
 from vlasteer.recording.atomic import replace_file
 
-GOP = 5
-"""Frames from one key frame to the next: a frame picked at random costs at most this many to decode."""
+KEY_DISTANCE = 5
+"""Fresh frames from one key frame to the next: a frame picked at random costs few others to decode. Frames that repeat
+the last one need hardly any bytes or time; they do not count and are never key frames."""
+LOSSLESS_KEY_DISTANCE = 20
+"""The same for lossless videos, whose key frames are several times as large as the others."""
 CRF = 20
 """x264's constant quality, lower is better: about 41 dB for LIBERO's pictures."""
 
@@ -63,16 +69,25 @@ class FrameLog:
         codec.pix_fmt = "rgb24" if lossless else pixel_format(height, width, lossless=False)
         codec.framerate, codec.time_base = _rate(rate_hz), 1 / _rate(rate_hz)
         quality = {"qp": "0"} if lossless else {"crf": str(CRF)}
-        # zerolatency: every frame leaves the encoder at once. aud: marks where a frame begins, for `seal_video`.
-        codec.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(GOP), "aud": "1"} | quality
+        # zerolatency: every frame leaves the encoder at once. aud: marks where a frame begins, for `seal_video`. Key
+        # frames are placed by `append`: g only has to be out of the way, and sc_threshold forbids further ones.
+        options = {"preset": "ultrafast", "tune": "zerolatency", "aud": "1", "g": "100000", "sc_threshold": "0"}
+        codec.options = options | {"forced-idr": "1"} | quality
         codec.thread_count = 1  # frames are small; several recorders encode side by side
-        self._codec, self._frames = codec, 0
-        self._file = path.open("xb")
+        self._codec, self._file = codec, path.open("xb")
+        self._distance = LOSSLESS_KEY_DISTANCE if lossless else KEY_DISTANCE
+        self._frames = self._since_key = 0
+        self._last: av.VideoFrame | None = None
 
     def append(self, frame: av.VideoFrame) -> None:
         """Encode a frame of `to_frame` as the next one; the same frame may be given again."""
+        fresh = frame is not self._last
+        self._since_key += fresh
+        key = self._frames == 0 or (fresh and self._since_key >= self._distance)
+        frame.pict_type = PictureType.I if key else PictureType.NONE
+        self._since_key = 0 if key else self._since_key
         frame.pts = self._frames
-        self._frames += 1
+        self._frames, self._last = self._frames + 1, frame
         for packet in self._codec.encode(frame):
             self._file.write(bytes(packet))
         self._file.flush()
@@ -82,41 +97,35 @@ class FrameLog:
         self._file.close()
 
 
-def seal_video(log: Path, target: Path, *, frames: int, rate_hz: float) -> int:
-    """Copy the first `frames` frames of a `FrameLog` into an MP4, whole or not at all.
-
-    Returns:
-        How many frames there were: fewer only if the machine lost power, since a dead process' writes are kept.
-    """
-    copied = 0
-
-    def remux(temporary: Path) -> None:
-        nonlocal copied
-        copied = _remux(log, temporary, frames, rate_hz)
-
-    replace_file(target, remux)
-    return copied
+def count_frames(log: Path) -> int:
+    """Frames of a `FrameLog`."""
+    try:
+        with av.open(str(log), format="h264") as source:
+            known = source.streams.video[0].codec_context.width > 0
+            return sum(packet.size > 0 for packet in source.demux(video=0)) if known else 0
+    except (InvalidDataError, EndOfFile):  # not even a whole frame
+        return 0
 
 
-def _remux(log: Path, target: Path, frames: int, rate_hz: float) -> int:
+def seal_video(log: Path, target: Path, *, frames: int, rate_hz: float) -> None:
+    """Copy the first `frames` frames of a `FrameLog`, which holds as many, into an MP4, whole or not at all."""
+    replace_file(target, lambda temporary: _remux(log, temporary, frames, rate_hz))
+
+
+def _remux(log: Path, target: Path, frames: int, rate_hz: float) -> None:
     tick = 1 / _rate(rate_hz)
-    copied = 0
     with (
         av.open(str(log), format="h264") as source,
         av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as sink,
     ):
         stream = sink.add_stream_from_template(source.streams.video[0])
         stream.time_base = tick
-        for packet in source.demux(video=0):
-            if copied == frames or packet.size == 0:
-                break
+        for index, packet in zip(range(frames), source.demux(video=0), strict=False):
             packet.stream = stream
             packet.time_base = tick
-            packet.pts = packet.dts = copied
+            packet.pts = packet.dts = index
             packet.duration = 1
             sink.mux(packet)
-            copied += 1
-    return copied
 
 
 def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
@@ -133,13 +142,14 @@ def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator
                 yield _pixels(frame)
 
 
-def key_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Every `GOP`-th frame of a sealed video, cheaply: no frame in between is decoded."""
+def key_frames(path: Path, at_most: int) -> Iterator[NDArray[np.uint8]]:
+    """Key frames of a sealed video, evenly chosen, without decoding any other."""
     with av.open(str(path)) as source:
-        stream = source.streams.video[0]
-        stream.codec_context.skip_frame = "NONKEY"
-        for frame in source.decode(stream):
-            yield _pixels(frame)
+        packets = [packet for packet in source.demux(video=0) if packet.is_keyframe]
+        codec = source.streams.video[0].codec_context
+        for packet in packets[:: -(-len(packets) // at_most)]:
+            yield from map(_pixels, codec.decode(packet))
+        yield from map(_pixels, codec.decode(None))
 
 
 def video_info(height: int, width: int, rate: float, *, lossless: bool) -> dict[str, Any]:
