@@ -1,15 +1,17 @@
 """Which OpenGL back end MuJoCo renders with off screen.
 
-MuJoCo, PyOpenGL and robosuite each read their environment variable once, when they are imported; robosuite even forces EGL
-where nothing is set. So the choice has to be made before any of them is imported, in one place for all simulators.
+MuJoCo, PyOpenGL and robosuite each read their environment variable once, when they are imported; robosuite even forces
+EGL where nothing is set. So the choice has to be made before any of them is imported, in one place for all simulators.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import platform
 import sys
+from typing import Any
 
 OFFSCREEN = ("egl", "osmesa")
 
@@ -19,17 +21,24 @@ def choose_gl() -> str:
 
     `MUJOCO_GL` is respected when it is set. Otherwise, on Linux, the first that works on this machine: EGL (a GPU where
     there is one, else Mesa's software renderer), then OSMesa. `PYOPENGL_PLATFORM` is set to match. Where neither works,
-    or where mujoco was imported earlier, nothing is changed and "" is returned: simulations still step, and whoever fails to
-    draw the first picture says `install_hint()`. Elsewhere than on Linux mujoco's own default is right.
+    or where mujoco was imported earlier, nothing is changed and "" is returned: simulations still step, and whoever
+    fails to draw the first picture says `install_hint()`. Elsewhere than on Linux mujoco's own default is right.
     """
     chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
     if not chosen and platform.system() == "Linux" and "mujoco" not in sys.modules:
-        chosen = "egl" if _egl_works() else "osmesa" if _loads("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so") else ""
+        osmesa = ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
+        chosen = "egl" if _egl_works() else "osmesa" if _loads(*osmesa) else ""
         if chosen:
             os.environ["MUJOCO_GL"] = chosen
     if chosen in OFFSCREEN:
         os.environ.setdefault("PYOPENGL_PLATFORM", chosen)
     return chosen
+
+
+def import_mujoco() -> Any:
+    """The module mujoco, imported after the choice. Its bindings carry no types: hence Any."""
+    choose_gl()
+    return importlib.import_module("mujoco")
 
 
 def install_hint() -> str:
@@ -47,7 +56,7 @@ def _loads(*names: str) -> ctypes.CDLL | None:
 
 
 def _egl_works() -> bool:
-    """Whether some EGL device can be initialised: what mujoco will try. The library alone says nothing: it may find no driver."""
+    """Whether some EGL device can be initialised, as mujoco will try: the library may be there without a driver."""
     egl = _loads("libEGL.so.1", "libEGL.so")
     if egl is None:
         return False
@@ -57,12 +66,11 @@ def _egl_works() -> bool:
     display_address = egl.eglGetProcAddress(b"eglGetPlatformDisplayEXT")
     if not query_address or not display_address:
         return False
-    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_int))(
-        query_address
-    )
-    get_display = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(display_address)
-    egl.eglInitialize.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    egl.eglTerminate.argtypes = [ctypes.c_void_p]
+    handle, handles, count = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_int)
+    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, handles, count)(query_address)
+    get_display = ctypes.CFUNCTYPE(handle, ctypes.c_uint, handle, handle)(display_address)
+    egl.eglInitialize.argtypes = [handle, handle, handle]
+    egl.eglTerminate.argtypes = [handle]
     devices, found = (ctypes.c_void_p * 16)(), ctypes.c_int(0)
     if not query(len(devices), devices, ctypes.byref(found)):
         return False

@@ -1,6 +1,7 @@
 """The Gymnasium ids of our environments: `import vlasteer.envs.registration`, then `gymnasium.make("vlasteer/...")`.
 
-One entry each. Entry points are strings, so that importing this imports no simulator.
+Subprocesses of a vector environment need both in one: `gymnasium.make("vlasteer.envs.registration:vlasteer/...")`. One
+entry each. Entry points are strings, so that importing this imports no simulator.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ from vlasteer.errors import AssetsError, MissingDependencyError
 
 VARIABLE = "VLASTEER_LIBERO_ASSETS"
 HUB_DATASET = "lerobot/libero-assets"
+NEARBY = ("libero-assets", "../shared/libero")
+"""Where the download of `GET_ASSETS` puts them, and where a development checkout has them beside the test data."""
 GET_ASSETS = (
     f"On a connected machine run: hf download {HUB_DATASET} --repo-type dataset --local-dir libero-assets; "
-    f"then set {VARIABLE}=libero-assets"
+    f"elsewhere than here, set {VARIABLE} to that folder"
 )
 _SHOWN = 5
 
@@ -67,8 +69,8 @@ class Assets:
 def find_assets(folder: str | Path | None = None, *, download: bool = True) -> Assets:
     """The assets on this machine.
 
-    Looked for in this order: `folder`; the environment variable `VLASTEER_LIBERO_ASSETS`; the installed LIBERO package;
-    the hub's cache; a download into the hub's cache.
+    Looked for in this order: `folder`; the environment variable `VLASTEER_LIBERO_ASSETS`; the folders `NEARBY` of the
+    working directory; the installed LIBERO package; the hub's cache; a download into the hub's cache.
 
     Args:
         folder: the assets folder, or one that contains it under the name `assets`.
@@ -81,9 +83,9 @@ def find_assets(folder: str | Path | None = None, *, download: bool = True) -> A
     if named:
         origin = f"{named}" if folder else f"{VARIABLE}={named}"
         return _named(Path(named).expanduser(), origin)
-    packaged = libero_folder() / "assets"
-    if _looks_right(packaged):
-        return Assets(packaged)
+    for near in (*(Path(name) / part for name in NEARBY for part in ("", "assets")), libero_folder() / "assets"):
+        if _looks_right(near):
+            return Assets(near.resolve())
     try:
         return _in_hub_cache()
     except OSError:  # huggingface_hub: not in the cache

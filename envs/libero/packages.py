@@ -26,8 +26,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlasteer.envs.gl import choose_gl
-from vlasteer.errors import MissingDependencyError
+from vlasteer.envs.gl import choose_gl, install_hint
+from vlasteer.errors import MissingDependencyError, WorldError
 
 MUJOCO = "3.3.2"
 """The one version that reproduces the benchmark: 3.3.3 darkens floors, 3.4.0 moves objects, 3.10 does not run."""
@@ -66,6 +66,7 @@ def load_domains(assets: Path) -> Mapping[str, type[Any]]:
 
     Raises:
         MissingDependencyError: robosuite 1.4, bddl or libero is missing.
+        WorldError: there is no OpenGL.
     """
     domains = _import_once()
     _paths["assets"] = str(assets)
@@ -89,6 +90,7 @@ def _import_once() -> Mapping[str, type[Any]]:
     _use_own_caches()
     _preload_robosuite_macros()
     try:
+        binding = importlib.import_module("robosuite.utils.binding_utils")
         with _configuration(_paths):
             libero: Any = importlib.import_module("libero.libero")
             libero.get_libero_path = _paths.__getitem__
@@ -96,8 +98,15 @@ def _import_once() -> Mapping[str, type[Any]]:
             domains = importlib.import_module("libero.libero.envs.bddl_base_domain").TASK_MAPPING
     except ModuleNotFoundError as error:
         raise MissingDependencyError(f"LIBERO needs the Python package '{error.name}'", fix=INSTALL) from error
-    _bind_gl_contexts(importlib.import_module("robosuite.utils.binding_utils"))
+    except (ImportError, AttributeError) as error:  # PyOpenGL's ways of saying that it found no library
+        raise no_gl(error) from error
+    _bind_gl_contexts(binding)
     return domains
+
+
+def no_gl(error: Exception) -> WorldError:
+    """The error for what OpenGL raised while it was loaded, or while a context was made."""
+    return WorldError(f"there is no OpenGL to render LIBERO with ({' '.join(str(error).split())})", fix=install_hint())
 
 
 def _check_versions() -> None:

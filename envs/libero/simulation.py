@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlasteer.envs.gl import install_hint
-from vlasteer.envs.libero.packages import load_domains
+from vlasteer.envs.libero.packages import load_domains, no_gl
 from vlasteer.envs.libero.suites import Task
 from vlasteer.errors import AssetsError, WorldError
 
@@ -50,7 +49,8 @@ class Simulation:
         initial_state: float64 [1 + nq + nv], a row of `suites.initial_states`.
         seed: of numpy's global generator while the scene is built, 0 to 2**32 - 1; its state is put back afterwards.
         resolution: height and width of the pictures.
-        fast: no multisampling and no reflections. Twice as fast in software, pixels change by 2 to 3 of 255: for tests.
+        fast: no multisampling, no reflections. Twice as fast in software; pixels change by up to 3 of 255 on average at
+            256 pixels, more at fewer. For tests.
 
     Raises:
         AssetsError: the assets do not belong to this version of LIBERO.
@@ -95,13 +95,14 @@ class Simulation:
 
     def _build(self, scene: Callable[[], Any]) -> Any:
         unplaced = importlib.import_module("robosuite.utils.errors").RandomizationError
+        fatal = importlib.import_module("mujoco").FatalError
         for _ in range(_PLACEMENT_TRIES):  # LIBERO itself tries for ever
             try:
                 return scene()
             except unplaced:
                 continue
-            except ImportError as error:
-                raise WorldError(f"no OpenGL to render LIBERO with ({error})", fix=install_hint()) from error
+            except (ImportError, RuntimeError, fatal) as error:  # the GL context, by robosuite or by MuJoCo
+                raise no_gl(error) from error
             except ValueError as error:  # MuJoCo's compiler: a file that it cannot read
                 message = " ".join(str(error).split())
                 raise AssetsError(f"{self._task.suite} task {self._task.index} cannot be built: {message}") from error
