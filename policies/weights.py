@@ -25,6 +25,8 @@ def assign_weights(
     device: torch.device,
     dtype: torch.dtype,
     unused: Callable[[str], bool] = lambda key: False,
+    stored_as: Mapping[str, str] | None = None,
+    exact: Callable[[str], bool] = lambda key: False,
 ) -> None:
     """Give every parameter of `model` (built on the meta device) its tensor.
 
@@ -33,16 +35,21 @@ def assign_weights(
 
     Args:
         model: its state dict has the checkpoint's key names.
-        entries: from `vlasteer.checkpoints.tensor_index`.
+        entries: from `vlasteer.checkpoints.tensor_index`, by the model's key names.
         device, dtype: where and as what the parameters end up.
         unused: which stored tensors the model has no place for.
+        stored_as: model key -> key in the file, where the two differ.
+        exact: which parameters are float32 whatever `dtype` is.
 
     Raises:
         CheckpointError: a tensor is missing, extra, misshapen or not of a floating dtype; the message names it.
     """
     wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     _check(wanted, {key: entry for key, entry in entries.items() if key in wanted or not unused(key)})
-    tensors = {key: tensor.to(device, dtype) for key, tensor in _mapped(entries, wanted)}
+    tensors = {
+        key: tensor.to(device, torch.float32 if exact(key) else dtype)
+        for key, tensor in _mapped(entries, wanted, stored_as or {})
+    }
     model.load_state_dict(tensors, strict=True, assign=True)
 
 
@@ -68,7 +75,9 @@ def _named(names: Collection[str], noun: str = "") -> str:
     return f"{shown}{more}" if noun else f"{'tensor' if len(names) == 1 else 'tensors'} {shown}{more}"
 
 
-def _mapped(entries: Mapping[str, TensorEntry], wanted: Collection[str]) -> Iterator[tuple[str, Tensor]]:
+def _mapped(
+    entries: Mapping[str, TensorEntry], wanted: Collection[str], stored_as: Mapping[str, str]
+) -> Iterator[tuple[str, Tensor]]:
     by_file: dict[Path, list[str]] = defaultdict(list)
     for key in wanted:
         by_file[entries[key].file].append(key)
@@ -76,7 +85,7 @@ def _mapped(entries: Mapping[str, TensorEntry], wanted: Collection[str]) -> Iter
         # On the CPU safetensors maps the file: a tensor is a view of the map, its pages are read when they are used.
         with safe_open(file, framework="pt", device="cpu") as handle:
             for key in keys:
-                yield key, handle.get_tensor(key)
+                yield key, handle.get_tensor(stored_as.get(key, key))
 
 
 def choose_device(name: str | None) -> torch.device:

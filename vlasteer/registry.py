@@ -6,11 +6,12 @@ Groups: `vlasteer.policies` (modules that fit `PolicyFamily`), `vlasteer.envs` a
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, cast
 
 from vlasteer.checkpoints import resolve_checkpoint
-from vlasteer.errors import CheckpointError, UnknownNameError
+from vlasteer.errors import CheckpointError, ConfigError, UnknownNameError
 from vlasteer.protocols import Policy, PolicyFamily, World, WorldFamily
 
 WORLD_GROUPS = ("vlasteer.envs", "vlasteer.robots")
@@ -52,11 +53,13 @@ def load_policy(
 
     Raises:
         CheckpointError: no such checkpoint, or one that cannot be used.
+        ConfigError: an option that this kind of policy does not have.
     """
     folder = resolve_checkpoint(str(name))
     for point in sorted(entry_points(group="vlasteer.policies"), key=lambda p: p.name):
         family = cast(PolicyFamily, point.load())
         if family.recognises(folder):
+            _refuse_unknown(point.name, family, options)
             policy = family.load(folder, str(name), device=device, dtype=dtype, **options)
             break
     else:
@@ -70,3 +73,19 @@ def load_policy(
 
         prove(policy)
     return policy
+
+
+def _refuse_unknown(kind: str, family: PolicyFamily, options: dict[str, Any]) -> None:
+    parameters = signature(family.load).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    known = [name for name, parameter in parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY]
+    if unknown := [name for name in options if name not in known]:
+        raise ConfigError(
+            f"policies of kind '{kind}' have no option {', '.join(_flag(name) for name in unknown)}",
+            expected=f"one of {', '.join(_flag(name) for name in known)}",
+        )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

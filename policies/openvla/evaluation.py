@@ -9,9 +9,9 @@ from vlasteer.policies.openvla.conventions import known_convention
 
 
 def key_for_world(keys: Collection[str], world: str) -> str | None:
-    """The data set for a world: of its name, `<name>_no_noops`, or the only one with the world's convention (a warning).
+    """The data set for a world: the one of its name, `<name>_no_noops`, or the only one of the same convention.
 
-    None where that leaves the choice open.
+    The last comes with a warning. None where that leaves the choice open.
     """
     for name in (world, f"{world}_no_noops"):
         if name in keys:
@@ -21,8 +21,8 @@ def key_for_world(keys: Collection[str], world: str) -> str | None:
     if len(same) != 1:
         return None
     warnings.warn(
-        f"the checkpoint has no statistics of '{world}'; its actions are un-normalised with those of '{same[0]}', the only"
-        " ones of the same convention",
+        f"the checkpoint has no statistics of '{world}'; its actions are un-normalised with those of '{same[0]}', the "
+        "only ones of the same convention",
         stacklevel=2,
     )
     return same[0]

@@ -139,7 +139,7 @@ class OpenVLAModel(nn.Module):
             chosen.append(logits.argmax(dim=-1))
             top.append(logits.gather(-1, chosen[-1][:, None])[:, 0].float())
             if keep_logits:
-                kept.append(logits.float())
+                kept.append(logits.to(torch.float32, copy=True))
         return Decoded(
             torch.stack(chosen, dim=1), torch.stack(top, dim=1), torch.stack(kept, dim=1) if keep_logits else None
         )

@@ -107,9 +107,13 @@ class OpenVLAPolicy:
         self.context = PassContext(KINDS, max_positions=config.language.max_position_embeddings).to(where)
         self.anatomy = build_anatomy(self.model, config, self.tokenizer, self.context)
 
-    @cached_property
+    @property
     def checkpoint_hash(self) -> str:
         """Digest of what features depend on; computed when it is first asked for, seconds for 7B."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         return checkpoint_hash(dict(self._entries), features_depend_on)
 
     @property
@@ -167,7 +171,7 @@ class OpenVLAPolicy:
                 f"{len(rows)} steering rows for {len(observations)} observations", expected="one for each"
             )
         prompts = [self.tokenizer.encode(seen.instruction, stats.size) for seen in observations]
-        pixels = [self._pixels(seen) for seen in observations]
+        pixels = [self.pixels(seen) for seen in observations]
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, prompt in enumerate(prompts):
             by_length[len(prompt)].append(i)
@@ -210,7 +214,12 @@ class OpenVLAPolicy:
         image = np.random.default_rng(seed).integers(0, 256, (256, 256, 3), dtype=np.uint8)
         return Observation({"image": image}, "pick up the red block")
 
-    def _pixels(self, observation: Observation) -> torch.Tensor:
+    def pixels(self, observation: Observation) -> torch.Tensor:
+        """float32 [3 * towers, size, size] on the CPU: what the towers read of an observation.
+
+        Raises:
+            ObservationError: no image from the policy's camera.
+        """
         camera = self.cameras[0]
         if camera not in observation.images:
             raise ObservationError(

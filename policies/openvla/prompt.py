@@ -40,8 +40,8 @@ class PromptTokenizer:
             raise CheckpointError(
                 f"{folder} has no tokenizer.json",
                 expected="the tokenizer in the `tokenizers` format",
-                fix="Where there is only a tokenizer.model, convert it once with transformers: "
-                "LlamaTokenizerFast(vocab_file=...).save_pretrained(folder)",
+                fix="Convert a tokenizer.model once (pip install sentencepiece): "
+                f"transformers.LlamaTokenizer.from_pretrained('{folder}').save_pretrained('{folder}')",
             )
         try:
             self._tokenizer = Tokenizer.from_file(str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from vlasteer.anatomy import Neuron, Site, record_activations
-from vlasteer.errors import SteeringNotLiveError
+from vlasteer.errors import CheckpointError, SteeringNotLiveError
 from vlasteer.protocols import Policy
 from vlasteer.steering.features import Feature
 from vlasteer.steering.mount import steer
@@ -22,10 +22,15 @@ def self_test(policy: Policy) -> None:
 
     Raises:
         SteeringNotLiveError: naming what failed.
+        CheckpointError: the unsteered policy computes NaN or infinity.
     """
     anatomy = policy.anatomy
     with record_activations(anatomy, last_position_only=True) as seen, torch.no_grad():
         plain = anatomy.probe().clone()
+    if not torch.isfinite(plain).all():
+        raise CheckpointError(
+            "the policy computes NaN or infinity", expected="finite weights", fix="Download the checkpoint again"
+        )
     for site in anatomy.sites:
         _check_site(site, seen.passes.get(site.key, []))
     reaching = [s for s in anatomy.sites if s.reaches_action]
