@@ -26,12 +26,22 @@ class PolicyOptions:
     """Which of the checkpoint's data-set statistics un-normalise its actions; default: by the environment's name."""
     convention: str | None = None
     """What the actions mean, for checkpoints that cannot be recognised, e.g. libero."""
+    tokenizer: str | None = None
+    """Folder or hub name with PaliGemma's tokenizer.json (Pi0, Pi0-FAST); default: the checkpoint's, then the hub's."""
+    fast_tokenizer: str | None = None
+    """Folder or hub name with the FAST codec (Pi0-FAST); default: the checkpoint's fast_tokenizer/, then the hub's."""
 
     def load_policy(self, **further: Any) -> Policy:
         """Load it; options that were not given are left to the policy kind."""
         from vlasteer.registry import load_policy
 
-        chosen = {"unnorm_key": self.unnorm_key, "convention": self.convention, **further}
+        chosen = {
+            "unnorm_key": self.unnorm_key,
+            "convention": self.convention,
+            "tokenizer": self.tokenizer,
+            "fast_tokenizer": self.fast_tokenizer,
+            **further,
+        }
         given = {key: value for key, value in chosen.items() if value is not None}
         return load_policy(self.policy, device=self.device, dtype=self.dtype, **given)
 

@@ -3,6 +3,7 @@
 A checkpoint does not say it. The table holds what the data sets' own descriptions and the training code establish:
 
     libero_*               OSC_POSE inputs: 1.0 is 0.05 m and 0.5 rad, 20 Hz (Liu et al. 2023, "LIBERO")
+    tabletop_*             the same: this project's own world
     bridge_*               metres and radians per step, 5 Hz (Walke et al. 2023, "BridgeData V2")
     fractal20220817_data   metres and radians per step, 3 Hz (Brohan et al. 2022, "RT-1")
     berkeley_autolab_ur5   metres and radians per step, 5 Hz (Chen et al., "Berkeley UR5 Demonstration Dataset")
@@ -20,6 +21,7 @@ from vlasteer.errors import ConfigError
 from vlasteer.types import EE_NAMES, ActionKind, ActionSpec, Gripper
 
 _LIBERO_SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+_TABLETOP_WORLDS = ("tabletop_transport", "tabletop_lift", "tabletop_push")
 _METRIC_RATES_HZ = {
     "bridge_orig": 5.0,
     "bridge_oxe": 5.0,
@@ -33,7 +35,7 @@ _EXPLICIT = re.compile(r"(?P<kind>[a-z_]+)@(?P<rate>[0-9.]+)$")
 def known_convention(key: str) -> ActionSpec | None:
     """The convention of a data set in the table, or None."""
     suite = key.removesuffix("_no_noops")
-    if suite in _LIBERO_SUITES or suite == "libero":
+    if suite in _LIBERO_SUITES or suite in ("libero", "tabletop") or suite in _TABLETOP_WORLDS:
         return _end_effector(20.0, (0.05,) * 3 + (0.5,) * 3)
     if key in _METRIC_RATES_HZ:
         return _end_effector(_METRIC_RATES_HZ[key], (1.0,) * 6)

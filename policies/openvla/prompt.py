@@ -18,7 +18,7 @@ _TEMPLATES = {
     PromptStyle.VICUNA: _SYSTEM + " USER: What action should the robot take to {task}? ASSISTANT:",
 }
 WORD_MARK = "▁"
-_LONE_MARK = 29871
+_LLAMA_LONE_MARK = 29871
 """Llama's id of the lone word marker. Training always had it between the prompt and the first action token."""
 
 
@@ -56,6 +56,12 @@ class PromptTokenizer:
                 f"{path} has {self.size} tokens",
                 expected=f"{config.vocabulary} to {config.language.vocab_size}, as config.json says",
             )
+        mark = self._tokenizer.token_to_id(WORD_MARK)
+        self._lone_mark = _LLAMA_LONE_MARK if mark is None else mark
+        if self._lone_mark >= config.vocabulary:
+            raise CheckpointError(
+                f"{path} has no token for the lone word marker '{WORD_MARK}'", expected="one, as Llama's has"
+            )
         self._bos = config.language.bos_token_id
         self._style = style
         patches = config.towers[0].patches
@@ -75,8 +81,8 @@ class PromptTokenizer:
             raise ObservationError("the instruction is empty", expected="the task in words, e.g. 'open the drawer'")
         text = prompt_text(instruction, self._style)
         ids = [self._bos, *self._tokenizer.encode(text, add_special_tokens=False).ids]
-        if ids[-1] != _LONE_MARK:
-            ids.append(_LONE_MARK)
+        if ids[-1] != self._lone_mark:
+            ids.append(self._lone_mark)
         if len(ids) + reserve > self._longest:
             raise ObservationError(
                 f"the instruction makes a prompt of {len(ids)} tokens", expected=f"at most {self._longest - reserve}"

@@ -85,16 +85,18 @@ class Normalizer:
                     expected=f"{size} finite numbers",
                 )
             found.append(values)
-        return cls(kind, *found, eps)
+        first, second = found
+        return cls(kind, first, second, eps)
 
     def normalize(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 [..., n] in units of the data -> float32 [..., n] as in training. float32 throughout, as in training."""
+        """float32 [..., n] in units of the data -> float32 [..., n] as in training, in float32 throughout."""
         values = values.astype(np.float32)
         if self.kind is Normalization.IDENTITY:
             return values
         if self.kind is Normalization.MEAN_STD:
-            return (values - self.first) / (self.second + np.float32(self.eps))
-        return np.float32(2) * (values - self.first) / self._span().astype(np.float32) - np.float32(1)
+            return ((values - self.first) / (self.second + np.float32(self.eps))).astype(np.float32)
+        scaled = 2 * (values - self.first) / self._span().astype(np.float32) - 1
+        return scaled.astype(np.float32)
 
     def unnormalize(self, values: Floats) -> NDArray[np.float64]:
         """[..., n] as in training -> float64 [..., n] in units of the data."""

@@ -21,16 +21,33 @@ _PREFILL = ("text", "image")
 _STEP_RANGE = re.compile(r"step(\d+)-(\d+)$")
 
 
-def scope_kinds(scope: str, kind_names: Sequence[str]) -> tuple[int, ...]:
+def scope_kinds(scope: str, kind_names: Sequence[str], others: Sequence[Sequence[str]] = ()) -> tuple[int, ...]:
     """Indices into `kind_names` that `scope` covers, ascending.
 
+    Args:
+        scope: see above.
+        kind_names: kinds of position of the stream.
+        others: kinds of the policy's other streams. A part that names something there covers nothing here: `prefill`
+            says nothing about an action expert.
+
     Raises:
-        UnknownNameError: a part of the scope names nothing in this stream.
+        UnknownNameError: a part of the scope names nothing in any stream.
     """
     covered: set[int] = set()
-    for part in scope.split("+"):
-        covered |= _part_kinds(part.strip(), kind_names)
+    for part in (p.strip() for p in scope.split("+")):
+        try:
+            covered |= _part_kinds(part, kind_names)
+        except UnknownNameError:
+            if not any(_names_something(part, names) for names in others):
+                raise
     return tuple(sorted(covered))
+
+
+def _names_something(part: str, kind_names: Sequence[str]) -> bool:
+    try:
+        return bool(_part_kinds(part, kind_names))
+    except UnknownNameError:
+        return False
 
 
 def _part_kinds(part: str, kind_names: Sequence[str]) -> set[int]:

@@ -96,7 +96,8 @@ def plan(anatomy: Anatomy, steering: Steering, *, negative_control: bool = False
         negative_control: allow sites that cannot reach an action.
 
     Raises:
-        SteeringError: a neuron that does not exist, or one at a site that cannot reach an action.
+        SteeringError: a neuron that does not exist, one at a site that cannot reach an action, or a scope that covers
+            no position of any of a feature's neurons.
         UnknownNameError: a scope or stream that the policy does not have.
     """
     sites: dict[SiteKey, Site] = {}
@@ -112,12 +113,20 @@ def plan(anatomy: Anatomy, steering: Steering, *, negative_control: bool = False
                 )
             sites[site.key] = site
             chosen.setdefault(site.key, set()).add(item.neuron.index)
-    return {key: _site_plan(anatomy, steering, sites[key], sorted(chosen[key])) for key in sorted(sites)}
+    plans = {key: _site_plan(anatomy, steering, sites[key], sorted(chosen[key])) for key in sorted(sites)}
+    for knob, term in enumerate(steering):
+        if not any(touch.kinds for p in plans.values() for touch in p.touches if touch.knob == knob):
+            raise SteeringError(
+                f"scope '{term.scope}' covers no position that feature '{term.name}' acts at",
+                fix="Choose another with --scope, e.g. all",
+            )
+    return plans
 
 
 def _site_plan(anatomy: Anatomy, steering: Steering, site: Site, neurons: list[int]) -> SitePlan:
     column = {neuron: i for i, neuron in enumerate(neurons)}
     kind_names = anatomy.contexts[site.key.stream].kind_names
+    others = [context.kind_names for name, context in anatomy.contexts.items() if name != site.key.stream]
     touches = []
     for knob, term in enumerate(steering):
         pairs = [
@@ -133,7 +142,7 @@ def _site_plan(anatomy: Anatomy, steering: Steering, site: Site, neurons: list[i
                     np.array(columns, np.int64),
                     np.array(targets, np.float32),
                     term.operator,
-                    scope_kinds(term.scope, kind_names),
+                    scope_kinds(term.scope, kind_names, others),
                 )
             )
     return SitePlan(site, np.array(neurons, np.int64), len(kind_names), tuple(touches))

@@ -13,6 +13,7 @@ from toys import LAYERS, WIDTH, ToyPolicy
 from vlasteer.anatomy import Neuron, SiteKey, record_activations
 from vlasteer.errors import SteeringError, SteeringNotLiveError, UnknownNameError
 from vlasteer.steering import Feature, Operator, Steering, WeightedNeuron, steer
+from vlasteer.steering.scopes import scope_kinds
 from vlasteer.steering.selftest import self_test
 
 FAST = Feature.of("fast", [Neuron("vlm", 1, 3), Neuron("vlm", 2, 7)])
@@ -199,3 +200,12 @@ def test_the_port_refuses_what_is_not_finite(bad: float) -> None:
             port.set("fast", bad)
         with pytest.raises(UnknownNameError):
             port.set("fats", 1.0)
+
+
+def test_a_scope_of_another_stream_covers_nothing_here() -> None:
+    vlm, expert = ("text", "image"), ("step0", "step1", "step2")
+    assert scope_kinds("prefill", expert, [vlm]) == ()
+    assert scope_kinds("prefill+step1", expert, [vlm]) == (1,)
+    assert scope_kinds("step1-2", vlm, [expert]) == ()
+    with pytest.raises(UnknownNameError):
+        scope_kinds("decode", vlm, [expert])
