@@ -160,13 +160,13 @@ def _read_state(text: str) -> NDArray[np.float64]:
 
 
 def _write_activations(path: Path, seen: Activations) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{key.stream}.{key.layer}.pass{i}": values.squeeze(0).float().numpy()
         for key, passes in seen.passes.items()
         for i, values in enumerate(passes)
     }
     try:
-        np.savez(path, **arrays)
+        np.savez(path, allow_pickle=False, **arrays)
     except OSError as error:
         raise OutputError(f"the activations cannot be written to {path} ({error.strerror})") from error
 

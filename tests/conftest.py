@@ -9,6 +9,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Tests never touch the user's cache; theirs outlives a session, because compiling numba's kernels takes seconds.
+os.environ["VLASTEER_CACHE"] = str(REPOSITORY / ".pytest_cache" / "vlasteer")
+
 
 def shared_folder() -> Path | None:
     """The folder with the reference checkpoints and simulator assets, which the repository does not contain."""

@@ -136,12 +136,10 @@ def _write(stem: Path, description: dict[str, Any], projection: Projection) -> N
         partial.replace(data_file)
         partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         partial.replace(description_file)
-    except OSError as error:
-        _warn(
-            f"the projection cannot be kept in {stem.parent} ({error.strerror}); set VLASTEER_CACHE to a writable folder"
-        )
-    finally:
-        partial.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        _warn(f"the projection cannot be kept in {stem.parent} ({error}); set VLASTEER_CACHE to a writable folder")
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _sha256(path: Path) -> str:

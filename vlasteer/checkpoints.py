@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from vlasteer.errors import CheckpointError, MissingDependencyError
@@ -29,22 +30,33 @@ class TensorEntry:
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint: a local path, or a hub name looked up in the cache and downloaded when it is absent.
+    """The folder of a checkpoint: a local path, a shipped one's name, or a hub name, downloaded when it is not cached.
 
     Raises:
-        CheckpointError: neither a folder nor obtainable from the hub.
+        CheckpointError: neither a folder nor shipped nor obtainable from the hub.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    shipped = shipped_checkpoints()
+    if name in shipped:
+        return shipped[name]
     if path.is_file():
         raise CheckpointError(f"{path} is a file", expected="the checkpoint's folder (the one with config.json)")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise CheckpointError(
             f"there is no checkpoint folder at {path}",
-            expected="a folder with config.json, or a hub name such as openvla/openvla-7b",
+            expected="a folder with config.json, a hub name such as openvla/openvla-7b, or a shipped one "
+            f"({', '.join(sorted(shipped)) or 'none here'})",
         )
     return _from_hub(name)
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Name -> folder of the checkpoints that installed packages bring: entry points of the group `vlasteer.checkpoints`,
+    each a function that returns such a mapping."""
+    points = sorted(entry_points(group="vlasteer.checkpoints"), key=lambda point: point.name)
+    return {name: Path(folder) for point in points for name, folder in point.load()().items()}
 
 
 def _from_hub(name: str) -> Path:

@@ -1,12 +1,12 @@
 """Geometry of six-axis arms: the Denavit-Hartenberg table, what follows from it, and poses as six numbers.
 
-The one place where link lengths, masses and joint limits of the UR5 and the UR5e are written down. Numbers are Universal
-Robots' own: support article "DH parameters for calculations of kinematics and dynamics" and the data sheets. A real arm
-deviates from them by its factory calibration (a few mm at the tool).
+The one place where link lengths, masses and joint limits of the UR5 and the UR5e are written down. Numbers are
+Universal Robots' own: support article "DH parameters for calculations of kinematics and dynamics" and the data sheets.
+A real arm deviates from them by its factory calibration (a few mm at the tool).
 
-Conventions: each row of the table is Rz(angle) Tz(d) Tx(a) Rx(alpha). `base` is UR's base frame (z up; at zero angles the
-arm lies along -x); `flange` is the frame behind row six, z out of the flange. A *pose* is (x, y, z, rx, ry, rz): metres and
-a rotation vector (axis times angle, rad), as UR's controllers and their interfaces use it. Angles in rad.
+Conventions: each row of the table is Rz(angle) Tz(d) Tx(a) Rx(alpha). `base` is UR's base frame (z up; at zero angles
+the arm lies along -x); `flange` is the frame behind row six, z out of the flange. A *pose* is (x, y, z, rx, ry, rz):
+metres and a rotation vector (axis times angle, rad), as UR's controllers and their interfaces use it. Angles in rad.
 """
 
 from __future__ import annotations
@@ -59,7 +59,12 @@ class ArmModel:
         ca, sa = self._twists[joint]
         a = self.a[joint]
         return np.array(
-            [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0.0, sa, ca, self.d[joint]], [0.0, 0.0, 0.0, 1.0]]
+            [
+                [c, -s * ca, s * sa, a * c],
+                [s, c * ca, -c * sa, a * s],
+                [0.0, sa, ca, self.d[joint]],
+                [0.0, 0.0, 0.0, 1.0],
+            ]
         )
 
     def frames(self, angles: ArrayLike) -> Vector:
@@ -84,8 +89,69 @@ class ArmModel:
         axes, origins = frames[:6, :3, 2], frames[:6, :3, 3]
         return np.vstack([np.cross(axes, tip - origins).T, axes.T])
 
+    def inverse_all(self, flange: Vector, wrist_3: float = 0.0) -> list[list[float]]:
+        """Every set of joint angles, in (-2 pi, 2 pi), that puts the flange at the [4, 4] pose: up to eight.
+
+        Closed form for arms of UR's build (three parallel axes, then two right angles): shoulder left or right, wrist
+        up or down, elbow up or down. Where wrist_2 is 0 or pi its neighbours are parallel, wrist_3 is free, and
+        `wrist_3` is taken for it.
+        """
+        (r00, r01, r02, px), (r10, r11, r12, py), (r20, r21, r22, pz) = flange[:3].tolist()
+        d1, d4, d5, d6 = self.d[0], self.d[3], self.d[4], self.d[5]
+        a2, a3 = self.a[1], self.a[2]
+        x5, y5, z5 = px - d6 * r02, py - d6 * r12, pz - d6 * r22  # origin of the wrist_2 frame
+        radius = math.hypot(x5, y5)
+        solutions: list[list[float]] = []
+        if radius < d4 - _REACH:
+            return solutions
+        for shoulder in (1.0, -1.0):
+            q1 = math.atan2(y5, x5) + shoulder * math.acos(min(1.0, d4 / radius)) + math.pi / 2
+            s1, c1 = math.sin(q1), math.cos(q1)
+            # The flange's axes along the parallel axes: (s5 c6, -s5 s6, c5).
+            along_x, along_y, along_z = s1 * r00 - c1 * r10, s1 * r01 - c1 * r11, s1 * r02 - c1 * r12
+            sine = math.hypot(along_x, along_y)
+            singular = sine < _SINGULAR
+            for wrist in (1.0, -1.0):
+                q5 = math.atan2(wrist * sine, along_z)
+                q6 = wrist_3 if singular else math.atan2(-wrist * along_y, wrist * along_x)
+                s5, c5, s6, c6 = math.sin(q5), math.cos(q5), math.sin(q6), math.cos(q6)
+                # x axis of the wrist_1 frame, in the plane of the upper arm and forearm.
+                ux, uy, uz = c5 * c6, -c5 * s6, -s5
+                plane_x = c1 * (r00 * ux + r01 * uy + r02 * uz) + s1 * (r10 * ux + r11 * uy + r12 * uz)
+                total = math.atan2(r20 * ux + r21 * uy + r22 * uz, plane_x)  # q2 + q3 + q4
+                x = c1 * x5 + s1 * y5 - d5 * math.sin(total)
+                y = z5 - d1 + d5 * math.cos(total)
+                cosine = (x * x + y * y - a2 * a2 - a3 * a3) / (2 * a2 * a3)
+                if abs(cosine) > 1 + _REACH:
+                    continue
+                bend = math.acos(max(-1.0, min(1.0, cosine)))
+                for q3 in (bend, -bend):
+                    q2 = math.atan2(y, x) - math.atan2(a3 * math.sin(q3), a2 + a3 * math.cos(q3))
+                    solutions.append([_wrapped(q) for q in (q1, q2, q3, total - q2 - q3, q5, q6)])
+        return solutions
+
+    def inverse(self, flange: Vector, near: ArrayLike) -> Vector | None:
+        """Joint angles [6] for a [4, 4] pose of the flange, the closest to `near` by the largest difference of a joint.
+
+        Whole turns are added to come close to `near` as far as the joints' ranges allow. None where the pose is out of
+        reach or not finite.
+        """
+        wanted = np.asarray(near, np.float64).tolist()
+        best, best_distance = None, math.inf
+        if not (np.all(np.isfinite(flange)) and all(map(math.isfinite, wanted))):
+            return None
+        for solution in self.inverse_all(flange, wanted[5]):
+            for joint, limit in enumerate(self.joint_limit):
+                turned = solution[joint] + 2 * math.pi * round((wanted[joint] - solution[joint]) / (2 * math.pi))
+                if abs(turned) <= limit:
+                    solution[joint] = turned
+            distance = max(abs(q - w) for q, w in zip(solution, wanted, strict=True))
+            if distance < best_distance:
+                best, best_distance = solution, distance
+        return None if best is None else np.array(best)
+
     def mass_matrix(self, angles: ArrayLike) -> Vector:
-        """Inertia [6, 6] in joint space, kg m^2, with each link's mass at its centre: rotors and link inertias left out."""
+        """Inertia [6, 6] in joint space, kg m^2, each link's mass at its centre; rotors and link inertias left out."""
         frames = self.frames(angles)
         axes, origins = frames[:6, :3, 2], frames[:6, :3, 3]
         inertia = np.zeros((6, 6))
@@ -96,6 +162,14 @@ class ArmModel:
             inertia += mass * moves.T @ moves
         return inertia
 
+
+def _wrapped(angle: float) -> float:
+    """The same angle in (-pi, pi]."""
+    return math.pi - (math.pi - angle) % (2 * math.pi)
+
+
+_SINGULAR = 1e-10  # sine of wrist_2
+_REACH = 1e-9  # how far beyond the stretched elbow (cosine) or inside the shoulder (m) is still rounding
 
 _QUARTER = math.pi / 2
 _UR_TWIST = (_QUARTER, 0.0, 0.0, _QUARTER, -_QUARTER, 0.0)

@@ -28,10 +28,12 @@ from vlasteer.errors import CheckpointError, ConfigError
 
 MIB = 1 << 20
 TEMPORARY_BYTES = 64 * MIB
-"""Bound on all temporaries together, whatever the vocabulary."""
+"""Bound on all temporary tensors together, whatever the vocabulary."""
 
 _GROUP = 16
 """Tokens whose maximum stands for them until it is known which groups matter."""
+_MOST_ROWS = 512
+"""More vectors in a product make it no faster, but leave room for fewer tokens."""
 _ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 _TWO_ULP = 2.0**-22
 """Relative distance at which two numbers cannot round to the same float32."""
@@ -45,12 +47,14 @@ class Blocks:
         span: vectors whose candidates are kept at once.
         rows: vectors of one product.
         columns: tokens of one product; a multiple of the group size.
+        picked: groups of scores, over all rows, that are looked into at once.
         exact: tokens, or vectors, of one float64 block.
     """
 
     span: int
     rows: int
     columns: int
+    picked: int
     exact: int
 
     @classmethod
@@ -66,12 +70,14 @@ class Blocks:
         """
         part = budget // 8
         span = part // (candidates * (itemsize + 4))
-        selection = candidates * _GROUP * (8 + 3 * itemsize)
-        rows = max(min(2 * part // (hidden * (8 + itemsize)), part // selection, span), 1)
+        rows = max(min(2 * part // (hidden * (8 + itemsize)), span, _MOST_ROWS), 1)
         columns = part // (rows * itemsize)
         if panel_bytes:
             columns = min(columns, 2 * part // (hidden * panel_bytes))
-        return cls(max(span, 1), rows, max(columns // _GROUP, 1) * _GROUP, max(part // (hidden * 16), 1))
+        columns = max(columns // _GROUP, 1) * _GROUP
+        # Of every score that is picked from its group: its place, itself, and both again in the pool it competes in.
+        picked = max(part // (_GROUP * (8 + 3 * itemsize)), 1)
+        return cls(max(span, 1), rows, columns, picked, max(part // (hidden * 16), 1))
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -264,7 +270,7 @@ class ExactTopK:
                 rows = slice(row, min(row + self.blocks.rows, n))
                 scores = torch.mm(self._rounded(vectors[rows]), panel.T)
                 scores.index_fill_(1, dropped, -torch.inf)
-                _merge(values[rows], ids[rows], scores, first)
+                _merge(values[rows], ids[rows], scores, first, self.blocks.picked)
         return values, ids
 
     # -- proof and order -----------------------------------------------------------------------------------------------
@@ -329,7 +335,7 @@ class ExactTopK:
             ids[rows], scores[rows] = best_ids.int().cpu(), best.cpu()
 
 
-def _merge(values: Tensor, ids: Tensor, scores: Tensor, first: int) -> None:
+def _merge(values: Tensor, ids: Tensor, scores: Tensor, first: int, picked: int) -> None:
     """Let `scores` [rows, columns] of the tokens from `first` on compete for places in `values`, `ids` [rows, kept]."""
     kept = values.shape[1]
     ragged = -scores.shape[1] % _GROUP
@@ -343,11 +349,15 @@ def _merge(values: Tensor, ids: Tensor, scores: Tensor, first: int) -> None:
     wanted = min(int((peaks > floor).sum(1).amax()), kept)
     if wanted == 0:
         return
-    top = peaks.topk(wanted, dim=1, sorted=False).indices
-    columns = (top[:, None, :] + groups * torch.arange(_GROUP, device=top.device)[:, None]).flatten(1)
-    pool = torch.cat([values, scores.gather(1, columns)], 1)
-    best, places = pool.topk(kept, dim=1, sorted=False)
-    columns += first
-    fresh = columns.gather(1, (places - kept).clamp_(min=0)).int()
-    ids.copy_(torch.where(places < kept, ids.gather(1, places.clamp(max=kept - 1)), fresh))
-    values.copy_(best)
+    members = groups * torch.arange(_GROUP, device=scores.device)[:, None]
+    step = max(picked // wanted, 1)
+    for row in range(0, len(scores), step):
+        rows = slice(row, row + step)
+        top = peaks[rows].topk(wanted, dim=1, sorted=False).indices
+        columns = (top[:, None, :] + members).flatten(1)
+        pool = torch.cat([values[rows], scores[rows].gather(1, columns)], 1)
+        best, places = pool.topk(kept, dim=1, sorted=False)
+        fresh = columns.gather(1, (places - kept).clamp_(min=0)).add_(first).int()
+        old = ids[rows].gather(1, places.clamp(max=kept - 1))
+        ids[rows] = torch.where(places < kept, old, fresh)
+        values[rows] = best
