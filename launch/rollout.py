@@ -205,23 +205,19 @@ def _recorders(dataset: DatasetWriter) -> list[Sink]:
 
 
 @contextmanager
-def _progress(total: int, done: int) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, done: int) -> Iterator[Callable[[int, int], None]]:
     """A bar of episodes with the rate of control steps; between two steps a signal ends the run."""
     from tqdm import tqdm
 
     with (
         interruptible_at_steps() as check,
-        tqdm(total=total, initial=done, unit="episode", dynamic_ncols=True, smoothing=0) as bar,
+        tqdm(total=total, initial=done, unit="episode", dynamic_ncols=True, smoothing=0, mininterval=0.5) as bar,
     ):
-        started, steps = time.perf_counter(), 0
+        started = time.perf_counter()
 
-        def advance(ended: int) -> None:
-            nonlocal steps
-            steps += 1
+        def advance(ended: int, steps: int) -> None:
+            bar.set_postfix_str(f"{steps} steps, {steps / (time.perf_counter() - started):.1f}/s", refresh=False)
             bar.update(done + ended - bar.n)
-            if steps % 10 == 0:
-                bar.set_postfix_str(f"{steps / (time.perf_counter() - started):.1f} steps/s", refresh=False)
-
             check()
 
         yield advance

@@ -113,7 +113,7 @@ def run_episodes(
     sinks: Sinks,
     port: Port | None = None,
     options: LoopOptions = LoopOptions(),
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run episodes in the order given, as many at once as there are worlds.
 
@@ -124,7 +124,7 @@ def run_episodes(
         sinks: makes the sinks of an episode.
         port: of the mounted steering; needs at least `len(worlds)` rows. Row b serves `worlds[b]`.
         options: replanning and rendering.
-        on_step: told after every control step how many episodes have ended so far.
+        on_step: told after every control step how many episodes have ended and how many steps were made so far.
 
     Raises:
         Whatever a world, policy or sink raises; the open episodes are then closed as `FAILED`, or as `STOPPED` after an
@@ -133,7 +133,7 @@ def run_episodes(
     convert = converter(policy.action_spec, worlds[0].action_spec)
     waiting = deque(episodes)
     rows = [_Row(i, world) for i, world in enumerate(worlds)]
-    ended = 0
+    ended = made = 0
     try:
         while True:
             _begin_waiting(rows, waiting, sinks, lambda: ChunkBroker(convert, options.replan), port)
@@ -142,13 +142,14 @@ def run_episodes(
                 return
             _ask(policy, active)
             _act(active, options)
+            made += len(active)
             for row in active:
                 outcome = row.world.outcome
                 if outcome is not Outcome.RUNNING:
                     row.end(outcome)
                     ended += 1
             if on_step is not None:
-                on_step(ended)
+                on_step(ended, made)
     except BaseException as error:
         outcome = Outcome.STOPPED if isinstance(error, KeyboardInterrupt | SystemExit) else Outcome.FAILED
         with ExitStack() as stack:

@@ -109,7 +109,7 @@ def test_open_episodes_are_closed_when_the_loop_breaks(error: type[BaseException
         memories.append(Memory())
         return [memories[-1]]
 
-    def interrupt(_: int) -> None:
+    def interrupt(_ended: int, _made: int) -> None:
         if len(memories[0].records) == 3:
             raise error("now")
 
