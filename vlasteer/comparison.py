@@ -22,6 +22,9 @@ from vlasteer.types import EpisodeKey, Outcome
 UNSTEERED = "unsteered"
 STEERED = "steered"
 _BOOTSTRAP_DRAWS = 2000
+NON_ACTION = "non-action tokens (%)"
+MOST_NON_ACTION = 1.0
+"""Above this share of tokens that are no action (they decode to +1) no difference is claimed as an effect."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +161,7 @@ def compare(episodes: Sequence[EpisodeMotion]) -> list[Comparison]:
             )
         )
     if any(e.tokens for e in episodes):
-        lines.append(
-            _line("non-action tokens (%)", episodes, lambda e, _: 100.0 * e.non_action_tokens / max(e.tokens, 1))
-        )
+        lines.append(_line(NON_ACTION, episodes, lambda e, _: 100.0 * e.non_action_tokens / max(e.tokens, 1)))
     return lines
 
 
@@ -213,6 +214,13 @@ def format_table(lines: Sequence[Comparison]) -> str:
             if line.interval is not None:
                 row += f"  [{line.interval[0]:+.3f}, {line.interval[1]:+.3f}]"
         rows.append(row)
+    shares = next((line.means for line in lines if line.measure == NON_ACTION), {})
+    over = [arm for arm, share in shares.items() if share > MOST_NON_ACTION]
+    if over:
+        rows.append(
+            f"Over-steered: more than {MOST_NON_ACTION:g} % of the tokens of '{', '.join(over)}' are no actions (they decode"
+            " to +1). Claim no effect from this table; lower the coefficient."
+        )
     return "\n".join(rows)
 
 

@@ -45,6 +45,13 @@ def test_success_and_non_action_tokens_stand_beside_the_motion() -> None:
     assert table["non-action tokens (%)"].means[STEERED] == pytest.approx(100 / 70)
 
 
+def test_an_over_steered_run_claims_nothing() -> None:
+    calm = compare([episode(UNSTEERED, 0, 100, 0.01), episode(STEERED, 0, 100, 0.01)])  # 1 of 700 tokens
+    assert "Over-steered" not in format_table(calm)
+    wild = compare([episode(UNSTEERED, 0, 100, 0.01), episode(STEERED, 0, 10, 0.01)])  # 1 of 70
+    assert "more than 1 % of the tokens of 'steered'" in format_table(wild)
+
+
 def test_without_pairs_there_are_no_differences() -> None:
     table = compare([episode(STEERED, 0, 10, 0.01)])
     assert all(line.difference is None for line in table)
