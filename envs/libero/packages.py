@@ -4,9 +4,8 @@ Imported plainly they ask a question on standard input, write into the home fold
 force one OpenGL back end and draw one environment into the picture of another. What is changed here, each with its why,
 is the whole list; the episode-wise part (seeding, placement, lazy cameras) is in `simulation`.
 
-The cache folder (`$VLASTEER_CACHE`, else `$XDG_CACHE_HOME/vlasteer`, else `~/.cache/vlasteer`) holds robosuite's
-compiled numba functions, unless `NUMBA_CACHE_DIR` is set, and matplotlib's configuration where the user has none.
-Nothing else is written.
+The cache folder (see `vlasteer.cache`) holds robosuite's compiled numba functions, unless `NUMBA_CACHE_DIR` is set, and
+matplotlib's configuration where the user has none. Nothing else is written.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from vlasteer.cache import cache_folder
 from vlasteer.envs.gl import choose_gl, install_hint
 from vlasteer.errors import MissingDependencyError, WorldError
 
@@ -125,8 +125,7 @@ def _check_versions() -> None:
 
 
 def _use_own_caches() -> None:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlasteer"
-    root = Path(os.environ.get("VLASTEER_CACHE") or root)
+    root = cache_folder()
     numba = importlib.import_module("numba")
     if not numba.config.CACHE_DIR:  # robosuite caches compiled functions beside its source: inside site-packages
         numba.config.CACHE_DIR = str(root / "numba")

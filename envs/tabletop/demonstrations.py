@@ -22,7 +22,7 @@ from vlasteer.envs.tabletop.simulation import Simulation
 from vlasteer.envs.tabletop.splits import TRAIN, Split
 from vlasteer.envs.tabletop.tasks import Task, TaskKind, succeeded, tasks_of
 
-_LONGEST = 200
+_LONGEST = 120  # steps; an episode that noise has spoilt for good is cut off
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def demonstrate(
     seed: int = 0,
     resolution: int = 64,
     cameras: Sequence[str] = CAMERAS,
-    noise: float = 0.25,
+    noise: float = 0.3,
 ) -> Iterator[Demonstration]:
     """The steps of the episodes with these numbers, one after the other.
 
@@ -77,8 +77,8 @@ def demonstrate(
         seed: of everything.
         resolution: of the pictures.
         cameras: whose pictures; none for states only.
-        noise: largest standard deviation of what is added to the executed translation, as a share of the step; every
-            episode draws its own between 0 and this.
+        noise: largest standard deviation, along each axis, of what is added to the executed translation, as a share of
+            the step's length; every episode draws its own between 0 and this. Small steps, near a goal, so get little.
     """
     simulation = Simulation(resolution, cameras)
     tasks = [tasks_of(kind, split) for kind in kinds]
@@ -88,7 +88,7 @@ def demonstrate(
             some = tasks[int(rng.integers(len(tasks)))]
             task, manner = some[int(rng.integers(len(some)))], MANNERS[int(rng.integers(len(MANNERS)))]
             simulation.reset(draw_layout(task, split, episode, seed))
-            words, level = instruction(task, rng, split, manner), rng.uniform(0.0, noise) * manner.speed.share
+            words, level = instruction(task, rng, split, manner), rng.uniform(0.0, noise)
             for step in range(_LONGEST):
                 now = simulation.snapshot()
                 if succeeded(task.kind, now):
@@ -105,7 +105,7 @@ def demonstrate(
                 )
                 yield labelled
                 executed = labelled.action.copy()
-                executed[:3] += rng.normal(0.0, level, 3)
+                executed[:3] += rng.normal(0.0, level, 3) * np.linalg.norm(executed[:3])
                 simulation.step(executed)
     finally:
         simulation.close()

@@ -11,6 +11,9 @@ from vlasteer.envs.world_env import WorldEnv
 class UR5eTabletopEnv(WorldEnv):
     """One task of the tabletop; see `WorldEnv` for spaces, episodes and `info`.
 
+    In subprocesses: `gymnasium.vector.AsyncVectorEnv(..., context="spawn")` or "forkserver". A child forked from a
+    process that has drawn a picture waits for ever for the renderer's threads, which a fork does not copy.
+
     Args:
         name: "tabletop_transport", "tabletop_lift", "tabletop_push" or "tabletop" (all three).
         task: index of the task in the world.

@@ -1,5 +1,4 @@
-"""A scripted expert for every task, in every manner. It sees the privileged state and nothing else: no memory, no
-phase.
+"""A scripted expert for every task, in every manner. It sees the privileged state and remembers nothing.
 
 So any state can be labelled, also one that somebody else's actions led to, and with the action of every manner at once.
 Speed scales the length of the steps; height is how high the hand travels. An arc is a height over the distance that is
@@ -11,14 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlasteer.envs.tabletop.manner import Manner
 from vlasteer.envs.tabletop.scene import BIN_HEIGHT, BIN_INNER, HALF_BLOCK
 from vlasteer.envs.tabletop.simulation import ACTION_SPEC
 from vlasteer.envs.tabletop.tasks import Snapshot, TaskKind
-
-Vector = NDArray[np.float64]
+from vlasteer.kinematics import Vector
 
 OPEN, CLOSED = -1.0, 1.0
 
@@ -28,6 +25,7 @@ _STEEPEST = 1.6  # how fast it may rise or sink, in steps forward
 _CLEAR = 0.07  # m over the table where fingers and a held cube pass over a cube or a rim
 _RELEASE = BIN_HEIGHT + HALF_BLOCK + 0.01
 _OVER = 0.012  # m to the side within which the hand is over its goal
+_STAY = 0.02  # m to the side within which it goes on descending rather than up again
 _EXACT = 0.005  # m of height that the hand has to hit before it closes or pushes
 _GRASPED = HALF_BLOCK + 0.0035  # half opening on a cube that the fingers have closed on
 _PUSH_HEIGHT = 0.018  # just below the cube's centre, or a fast push makes it tumble
@@ -84,13 +82,12 @@ def _reach(now: Snapshot, step: float, travel: float) -> Vector:
 def _arc(tcp: Vector, goal: Vector, end: float, step: float, travel: float) -> Vector:
     """The next displacement (m) on the arc that ends at height `end` over `goal`."""
     to_goal = goal - tcp[:2]
-    left = float(np.linalg.norm(to_goal))
-    if left < _OVER:
+    left, low = float(np.linalg.norm(to_goal)), max(end, _CLEAR)
+    if left < (_OVER if tcp[2] > low - _EXACT else _STAY):
         return _limited(np.array([*to_goal, end - tcp[2]]), step)
-    low = max(end, _CLEAR)
     height = low + (max(travel, low) - low) * math.sqrt(min(1.0, (left - _OVER) / _ARC))
     rise = height - float(tcp[2])
-    if tcp[2] < low - 0.005:
+    if tcp[2] < low - _EXACT:
         return np.array([0.0, 0.0, min(rise, step)])  # first clear of what stands around, then sideways
     sideways = to_goal * (min(step, left) / left)
     return _limited(np.array([*sideways, np.clip(rise, -_STEEPEST * step, _STEEPEST * step)]), step)

@@ -1,8 +1,7 @@
 """What the tasks are called: verbs, nouns and frames, words of manner, and which combinations are held out.
 
 Everything is lower case, words are separated by single blanks (the comma is a word of its own), and held-out
-instructions use
-no word that training instructions do not have: a vocabulary of whole words, made from `vocabulary`, reads them all.
+instructions use no word that training instructions do not have: a vocabulary of whole words reads them all.
 """
 
 from __future__ import annotations

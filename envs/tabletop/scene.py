@@ -60,8 +60,8 @@ _DEFAULTS = """
 """
 
 
-def mjcf() -> str:
-    """The whole scene."""
+def mjcf(slices: int = 14) -> str:
+    """The whole scene; round things are drawn with so many sides."""
     bins = "".join(_bin(name) for name in BINS)
     objects = "".join(_object(name, "cylinder" if name == OBJECTS[-1] else "box") for name in OBJECTS)
     key = " ".join(str(v) for v in KEY_LIGHT)
@@ -72,26 +72,24 @@ def mjcf() -> str:
 <option timestep="{TIMESTEP_S}" integrator="implicitfast" cone="elliptic" impratio="10"/>
 <statistic center=".45 0 .15" extent=".9"/>
 <visual>
- <quality shadowsize="0" offsamples="0" numslices="16" numstacks="4" numquads="1"/>
+ <quality shadowsize="0" offsamples="0" numslices="{slices}" numstacks="{slices // 3}" numquads="1"/>
  <global offwidth="{2 * LARGEST_PICTURE}" offheight="{2 * LARGEST_PICTURE}"/>
- <headlight ambient=".42 .42 .44" diffuse=".20 .20 .20" specular="0 0 0"/>
- <map znear=".02" zfar="12" shadowclip="1.2" shadowscale=".7"/>
+ <headlight ambient=".44 .44 .46" diffuse="0 0 0" specular="0 0 0"/>
+ <map znear=".02" zfar="12"/>
 </visual>
 <asset>
- <texture name="sky" type="skybox" builtin="gradient" rgb1=".86 .89 .93" rgb2=".55 .60 .67" width="64" height="64"/>
  <material name="floor" rgba=".60 .62 .65 1" specular="0"/>
  <material name="table" rgba=".80 .74 .66 1" specular=".1" shininess=".1"/>
- <material name="table_edge" rgba=".52 .46 .39 1" specular=".1"/>
- <material name="stand" rgba=".34 .36 .39 1" specular=".2"/>
  {arm.mjcf_assets()}{gripper.mjcf_assets()}
 </asset>
 <default>{_DEFAULTS}</default>
 <worldbody>
  <light name="key" dir="{key}" class="lamp" diffuse=".42 .41 .39" specular=".2 .2 .2"/>
- <light name="fill" dir="-1 .8 -1" class="lamp" diffuse=".16 .17 .20" specular="0 0 0"/>
+ <light name="front" dir="-1 .8 -.8" class="lamp" diffuse=".22 .23 .25" specular="0 0 0"/>
+ <light name="back" dir="1 -.3 -.6" class="lamp" diffuse=".16 .16 .17" specular="0 0 0"/>
  <camera name="image" {_look_at(AGENT_EYE, AGENT_TARGET)} fovy="{AGENT_FOVY}"/>
- <geom type="plane" size="6 6 1" pos="0 0 -.75" material="floor" class="static"/>
  <geom name="table" type="box" size=".55 .55 .02" pos=".33 0 -.02" material="table" class="static"/>
+ <geom type="plane" size="12 12 1" pos="0 0 -.75" material="floor" class="static"/>
  <body quat="0 0 0 1">{arm.mjcf_body(gripper.mjcf_tool(wrist_camera))}</body>
  {bins}{objects}
 </worldbody>

@@ -43,6 +43,7 @@ STATE_NAMES = ("eef_x", "eef_y", "eef_z", "eef_rx", "eef_ry", "eef_rz", "finger_
 WORKSPACE = ((0.22, 0.80), (-0.45, 0.45), (0.015, 0.50))
 """Of the commanded pinch point: x, y, z ranges, m."""
 
+_SMALL = 256  # pixels; in larger pictures round things are rounder
 _SCALE = np.array(ACTION_SPEC.scale)
 _SUBSTEPS = round(1.0 / (RATE_HZ * scene.TIMESTEP_S))
 _SETTLING_STEPS = 20
@@ -68,7 +69,7 @@ class Simulation:
         if not 16 <= image_size <= scene.LARGEST_PICTURE:
             raise ConfigError(f"image size {image_size}", expected=f"16 to {scene.LARGEST_PICTURE} pixels")
         self.image_size, self.cameras = image_size, tuple(cameras)
-        self._model = mujoco.MjModel.from_xml_string(scene.mjcf())
+        self._model = mujoco.MjModel.from_xml_string(scene.mjcf(14 if image_size <= _SMALL else 36))
         self._data = mujoco.MjData(self._model)
         self._renderer: SceneRenderer | None = None
         self._layout: Layout | None = None
