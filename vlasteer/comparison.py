@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlasteer.errors import InputError
+from vlasteer.measures import Motion, measure_motion
 from vlasteer.types import EpisodeKey, Outcome
 
 UNSTEERED = "unsteered"
@@ -39,6 +40,7 @@ class EpisodeMotion:
         commanded: float [n, 3] commanded translation of each step (m).
         tokens: action-position tokens generated in the episode; 0 for policies without tokens.
         non_action_tokens: how many of them are no action token.
+        rate_hz: control rate.
     """
 
     arm: str
@@ -48,25 +50,21 @@ class EpisodeMotion:
     commanded: NDArray[np.float64]
     tokens: int = 0
     non_action_tokens: int = 0
+    rate_hz: float = 20.0
+
+    def motion(self, steps: int | None = None) -> Motion:
+        """Measures of the first `steps` steps or all; an episode of a single step has not moved."""
+        positions = self.positions[:steps]
+        return measure_motion(positions if len(positions) > 1 else np.repeat(positions, 2, axis=0), self.rate_hz)
 
     def moved(self, steps: int | None = None) -> NDArray[np.float64]:
-        """Mean |dx|, |dy|, |dz| and length of a step (m), over the first `steps` positions or all."""
-        return _mean_steps(np.diff(self.positions[:steps], axis=0))
+        """Mean |dx|, |dy|, |dz| and length of a step (m)."""
+        motion = self.motion(steps)
+        return np.array([*motion.mean_step_m, motion.mean_step_length_m])
 
-    def commanded_steps(self, steps: int | None = None) -> NDArray[np.float64]:
-        """The same of the commanded translations."""
-        return _mean_steps(self.commanded[:steps])
-
-    def rise(self, steps: int | None = None) -> float:
-        """Mean signed vertical displacement of a step (m)."""
-        heights = self.positions[:steps, 2]
-        return float((heights[-1] - heights[0]) / max(len(heights) - 1, 1))
-
-
-def _mean_steps(deltas: NDArray[np.float64]) -> NDArray[np.float64]:
-    if len(deltas) == 0:
-        return np.zeros(4)
-    return np.append(np.abs(deltas).mean(0), np.linalg.norm(deltas, axis=1).mean())
+    def commanded_length(self, steps: int | None = None) -> float:
+        """Mean length of a commanded step (m): the paper's measure of fast and slow."""
+        return float(np.linalg.norm(self.commanded[:steps], axis=1).mean())
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,7 @@ def episode_motions(run: str | Path) -> list[EpisodeMotion]:
                 commanded=_matrix(steps, "commanded.action")[:, :3] * scale,
                 tokens=_sum(steps, "policy.tokens"),
                 non_action_tokens=_sum(steps, "policy.non_action_tokens"),
+                rate_hz=layout.action_spec.rate_hz,
             )
         )
     return motions
@@ -149,20 +148,27 @@ def compare(episodes: Sequence[EpisodeMotion]) -> list[Comparison]:
                     equal_length=equal,
                 )
             )
-        lines.append(
-            _line(f"rise dz (mm, {label})", episodes, lambda e, n: 1e3 * e.rise(n), equal_length=equal),
-        )
-        lines.append(
-            _line(
-                f"commanded length (mm, {label})",
-                episodes,
-                lambda e, n: 1e3 * e.commanded_steps(n)[3],
-                equal_length=equal,
-            )
-        )
+        lines += [
+            _line(f"rise dz (mm, {label})", episodes, _rise_mm, equal_length=equal),
+            _line(f"commanded length (mm, {label})", episodes, _commanded_mm, equal_length=equal),
+        ]
+    lines += [
+        _line("peak height (mm)", episodes, lambda e, _: 1e3 * e.motion().peak_height_m),
+        _line("lowest height (mm)", episodes, lambda e, _: 1e3 * e.motion().lowest_height_m),
+        _line("peak speed (mm/s)", episodes, lambda e, _: 1e3 * e.motion().peak_speed_m_s),
+    ]
     if any(e.tokens for e in episodes):
         lines.append(_line(NON_ACTION, episodes, lambda e, _: 100.0 * e.non_action_tokens / max(e.tokens, 1)))
     return lines
+
+
+def _rise_mm(episode: EpisodeMotion, steps: int | None) -> float:
+    motion = episode.motion(steps)
+    return 1e3 * motion.displacement_m[2] / motion.steps
+
+
+def _commanded_mm(episode: EpisodeMotion, steps: int | None) -> float:
+    return 1e3 * episode.commanded_length(steps)
 
 
 Measure = Callable[[EpisodeMotion, int | None], float]
@@ -218,8 +224,8 @@ def format_table(lines: Sequence[Comparison]) -> str:
     over = [arm for arm, share in shares.items() if share > MOST_NON_ACTION]
     if over:
         rows.append(
-            f"Over-steered: more than {MOST_NON_ACTION:g} % of the tokens of '{', '.join(over)}' are no actions (they decode"
-            " to +1). Claim no effect from this table; lower the coefficient."
+            f"Over-steered: more than {MOST_NON_ACTION:g} % of the tokens of '{', '.join(over)}' are no actions (they"
+            " decode to +1). Claim no effect from this table; lower the coefficient."
         )
     return "\n".join(rows)
 
