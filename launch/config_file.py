@@ -111,9 +111,10 @@ def _flags(path: Path, key: str, hint: Any, value: Any) -> list[str]:
         if kind is bool:
             return [_switch(path, key, value)]
         return [f"{flag}={value}"]
-    items = [f"{k}={v}" for k, v in value.items()] if isinstance(value, dict) else value
-    if kind is bool or not all(isinstance(item, str) for item in items) or (isinstance(value, dict) and not repeatable):
+    parts = list(value.values()) if isinstance(value, dict) else value
+    if kind is bool or not all(isinstance(part, str) for part in parts) or (isinstance(value, dict) and not repeatable):
         raise ConfigError(f"{path}: '{key}' has a value of the wrong shape", expected="what the flag would take")
+    items = [f"{name}={part}" for name, part in value.items()] if isinstance(value, dict) else parts
     return [f"{flag}={item}" for item in items] if repeatable else [f"{flag}={','.join(items)}"]
 
 

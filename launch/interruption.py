@@ -21,7 +21,7 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def interruptible_at_steps() -> Iterator[Callable[[], None]]:
-    """Yields a check for the end of each step: after a signal it raises KeyboardInterrupt. A second one acts at once."""
+    """Yields a check for the end of each step: after a signal it raises KeyboardInterrupt. A second acts at once."""
     asked = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 """Projections kept on disk, so that the minutes they take are spent once per checkpoint and variant.
 
-They lie in `$VLASTEER_CACHE/projections`, else in `~/.cache/vlasteer/projections`, two files each, named by the
-checkpoint's hash and by a digest of the options:
+They lie in `projections/` of the cache folder (see `vlasteer.cache`), two files each, named by the checkpoint's hash
+and by a digest of the options:
 
     <hash>-<digest>.safetensors   tensors "<site>.ids" int32 and "<site>.scores" float32, both [width, top_k]
     <hash>-<digest>.json          format, checkpoint hash, options, sites, sizes, SHA-256 of the other file
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from vlasteer.anatomy import Anatomy, Site, SiteKey
+from vlasteer.cache import cache_folder
 from vlasteer.projection import Projection, ProjectionOptions, project, vocabulary_sites
 
 FORMAT = "vlasteer-projection/1"
@@ -31,12 +32,6 @@ FORMAT = "vlasteer-projection/1"
 
 class ArtefactWarning(UserWarning):
     """A kept result that cannot be read or written; it is made anew, or not kept."""
-
-
-def cache_folder() -> Path:
-    """Where results that can be made again are kept: `$VLASTEER_CACHE`, else `~/.cache/vlasteer`."""
-    chosen = os.environ.get("VLASTEER_CACHE", "")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "vlasteer"
 
 
 def load_or_project(
