@@ -1,4 +1,4 @@
-"""The command `vlasteer`: finds the command, reads its options, and turns what goes wrong into a line and an exit status.
+"""The command line: finds the command, reads its options, and turns what goes wrong into a line and an exit status.
 
 Exit status: 0, or what the command's `run` returns; 2 for bad input; 1 for a failure; 130 for an interruption.
 """
@@ -8,16 +8,17 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from dataclasses import make_dataclass
+from dataclasses import MISSING, fields, make_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, cast
 
 from vlasteer import __version__
-from vlasteer.errors import UnknownNameError, VlasteerError
+from vlasteer.errors import ConfigError, UnknownNameError, VlasteerError
 
-COMMANDS = ("doctor", "act", "find", "inspect", "rollout")
+COMMANDS = ("doctor", "act", "find", "inspect", "rollout", "serve", "twin", "organism")
 """Names of the commands, in the order of the help. Command `x` is the dataclass `X` in `vlasteer.launch.x`."""
 
 EPILOGUE = """\
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: from the option parser: status 0 after --help, 2 for options that are unknown, missing or ill-typed.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = _show_warning
     try:
         status = _dispatch(arguments)
         sys.stdout.flush()  # a reader that has gone is noticed here, where it can be dealt with
@@ -60,6 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes standard output once more at exit; into nothing, it does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """One line for what concerns the user; deprecations in libraries do not."""
+    if issubclass(category, UserWarning):
+        print(f"vlasteer: warning: {message}", file=sys.stderr)
 
 
 def load_command(name: str) -> type[Command]:
@@ -102,6 +110,11 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
         args=[*further, *arguments],
         config=(tyro.conf.UseAppendAction,),  # --steer fast=8 --steer up=2
     )
+    # A repeatable option that is never given is an empty tuple to the parser, even where it is required.
+    for field in fields(cast(Any, command)):
+        if field.default is MISSING and field.default_factory is MISSING and getattr(parsed.command, field.name) == ():
+            option = "--" + field.name.replace("_", "-")
+            raise ConfigError(f"{option} is missing", fix=f"See: vlasteer {name} --help")
     return parsed.command
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -81,7 +82,21 @@ class Doctor:
 
 def examine() -> Iterator[Check]:
     """Every check, one after the other."""
-    for check in (python, packages, torch, device, rendering, mujoco, libero, assets, video, robot, viewer, cache):
+    for check in (
+        python,
+        packages,
+        torch,
+        device,
+        compilation,
+        rendering,
+        mujoco,
+        libero,
+        assets,
+        video,
+        robot,
+        viewer,
+        cache,
+    ):
         try:
             found = check()
         except Exception as error:  # noqa: BLE001 - whatever breaks in a check is what it found
@@ -135,6 +150,15 @@ def device() -> Check:
         why = "has no CUDA" if torch.version.cuda is None else f"is for CUDA {torch.version.cuda} and cannot use it"
         return Check("device", State.ABSENT, f"{cpu}; there is an NVIDIA card, but this torch {why}", fix)
     return Check("device", State.OK, f"{cpu}, no CUDA device")
+
+
+def compilation() -> Check:
+    """That torch.compile finds the compiler of what it generates for the CPU; for CUDA it brings its own."""
+    compiler = os.environ.get("CXX", "g++")
+    found = shutil.which(compiler)
+    if found is None:
+        return Check("torch.compile", State.ABSENT, f"no C++ compiler ({compiler}) for the CPU", _apt("g++"))
+    return Check("torch.compile", State.OK, found)
 
 
 _RENDER = """

@@ -17,7 +17,7 @@ class PolicyOptions:
     """Which policy, and how it is loaded."""
 
     policy: str
-    """Checkpoint folder, hub name such as openvla/openvla-7b, or a shipped organism's name."""
+    """Checkpoint folder, hub name such as openvla/openvla-7b, a shipped organism's name, or server: ws://host:port."""
     device: str | None = None
     """cpu, cuda, cuda:1; default: CUDA where there is one."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -30,6 +30,8 @@ class PolicyOptions:
     """Folder or hub name with PaliGemma's tokenizer.json (Pi0, Pi0-FAST); default: the checkpoint's, then the hub's."""
     fast_tokenizer: str | None = None
     """Folder or hub name with the FAST codec (Pi0-FAST); default: the checkpoint's fast_tokenizer/, then the hub's."""
+    token_file: str | None = None
+    """File with the token that the server of --policy ws://... asks for."""
 
     def load_policy(self, **further: Any) -> Policy:
         """Load it; options that were not given are left to the policy kind."""
@@ -40,6 +42,7 @@ class PolicyOptions:
             "convention": self.convention,
             "tokenizer": self.tokenizer,
             "fast_tokenizer": self.fast_tokenizer,
+            "token_file": self.token_file,
             **further,
         }
         given = {key: value for key, value in chosen.items() if value is not None}
@@ -82,11 +85,18 @@ class SteeringOptions:
 
 
 def load_pack(policy: Policy, path: str | None, names: list[str]) -> FeaturePack:
-    """The pack at `path`, else the one in the checkpoint's folder, else features found now for the words `names`."""
+    """The pack at `path`, else the one in the checkpoint's folder, else features found now for the words `names`.
+
+    A policy on a server brings the pack of what is mounted there, and takes no other.
+    """
     from pathlib import Path
 
     from vlasteer.steering import FeaturePack
 
+    if isinstance(served := getattr(policy, "pack", None), FeaturePack):
+        if path is not None:
+            raise ConfigError(f"--pack was given for the policy on {policy.name}", fix="Give --pack to vlasteer serve")
+        return served
     if path is not None:
         return FeaturePack.load(path, policy.anatomy, policy.checkpoint_hash)
     beside = Path(policy.name).expanduser() / "features.json"

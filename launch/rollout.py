@@ -146,7 +146,7 @@ class Rollout(PolicyOptions, SteeringOptions):
     def _config(self, policy: Policy, steering: Steering, plan: list[PlannedEpisode]) -> dict[str, Any]:
         """All that determines the results; what may differ between two starts of one run is left out."""
         given = asdict(self)
-        for name in ("policy", "pack", "steer", "out", "device", "workers", "assets", "episodes"):
+        for name in ("policy", "pack", "steer", "out", "device", "workers", "assets", "episodes", "token_file"):
             del given[name]
         given["tasks"] = sorted({episode.info.key.task for episode in plan})
         given["starts"] = sorted({episode.info.key.start for episode in plan})

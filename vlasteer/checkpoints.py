@@ -53,8 +53,10 @@ def resolve_checkpoint(name: str) -> Path:
 
 
 def shipped_checkpoints() -> dict[str, Path]:
-    """Name -> folder of the checkpoints that installed packages bring: entry points of the group `vlasteer.checkpoints`,
-    each a function that returns such a mapping."""
+    """Name -> folder of the checkpoints that installed packages bring.
+
+    The entry points of the group `vlasteer.checkpoints` are functions that return such a mapping.
+    """
     points = sorted(entry_points(group="vlasteer.checkpoints"), key=lambda point: point.name)
     return {name: Path(folder) for point in points for name, folder in point.load()().items()}
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Policy(Protocol):
     """A loaded VLA policy.
 
+    One whose model is elsewhere has no anatomy to steer by. It offers `steered(steering, rows, negative_control)`,
+    which `vlasteer.steering.steer` then uses, and `pack`, the features that can be steered.
+
     Attributes:
         name: the checkpoint's path or hub name, for people.
         kind: "openvla", "pi0", "pi0_fast".
@@ -144,12 +147,16 @@ class WorldFamily(Protocol):
 
 
 class PolicyFamily(Protocol):
-    """What an entry point of the group `vlasteer.policies` names: a module with these two."""
+    """What an entry point of the group `vlasteer.policies` names: a module with these two.
+
+    A family whose policies are no folders also has `recognises_name(name: str) -> bool`; it is asked first, and `load`
+    is then called with `folder=None`.
+    """
 
     def recognises(self, folder: Path) -> bool:
         """Whether the checkpoint's own config.json is of this kind. Must be cheap and must not raise."""
         ...
 
-    def load(self, folder: Path, name: str, **options: object) -> Policy:
+    def load(self, folder: Path | None, name: str, **options: object) -> Policy:
         """Load the checkpoint."""
         ...

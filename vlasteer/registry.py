@@ -45,7 +45,8 @@ def load_policy(
     """Load a policy from a folder, or from the hub by its name.
 
     Args:
-        name: a checkpoint folder, a shipped organism's name, or a hub name such as "openvla/openvla-7b".
+        name: a checkpoint folder, a shipped organism's name, a hub name such as "openvla/openvla-7b", or a server's
+            address such as ws://127.0.0.1:8000.
         device: "cpu", "cuda", "cuda:1"; default is CUDA where there is one.
         dtype: "float32", "bfloat16", "float16"; default is float32 on the CPU and bfloat16 elsewhere.
         self_test: prove that steering is live (five short forward passes).
@@ -55,18 +56,23 @@ def load_policy(
         CheckpointError: no such checkpoint, or one that cannot be used.
         ConfigError: an option that this kind of policy does not have.
     """
+    points = sorted(entry_points(group="vlasteer.policies"), key=lambda p: p.name)
+    families = {point.name: cast(PolicyFamily, point.load()) for point in points}
+    for kind, family in families.items():
+        recognises_name = getattr(family, "recognises_name", None)
+        if recognises_name is not None and recognises_name(str(name)):
+            _refuse_unknown(kind, family, options)
+            return family.load(None, str(name), device=device, dtype=dtype, **options)  # whoever computes it tests it
     folder = resolve_checkpoint(str(name))
-    for point in sorted(entry_points(group="vlasteer.policies"), key=lambda p: p.name):
-        family = cast(PolicyFamily, point.load())
+    for kind, family in families.items():
         if family.recognises(folder):
-            _refuse_unknown(point.name, family, options)
+            _refuse_unknown(kind, family, options)
             policy = family.load(folder, str(name), device=device, dtype=dtype, **options)
             break
     else:
-        known = ", ".join(sorted(p.name for p in entry_points(group="vlasteer.policies")))
         raise CheckpointError(
             f"{folder} is no checkpoint of a known kind",
-            expected=f"a config.json of one of: {known or 'none installed'}",
+            expected=f"a config.json of one of: {', '.join(families) or 'none installed'}",
         )
     if self_test:
         from vlasteer.steering.selftest import self_test as prove

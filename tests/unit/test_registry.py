@@ -38,6 +38,16 @@ def test_an_option_of_another_kind_is_refused_by_name(tmp_path: Path, monkeypatc
         registry.load_policy(tmp_path, unnorm_key="libero_10")
 
 
+def test_a_name_that_is_no_folder_goes_to_the_family_that_recognises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = toy_family(False)
+    elsewhere.recognises_name = lambda name: name.startswith("ws://")
+    install(monkeypatch, first=toy_family(True), second=elsewhere)
+    monkeypatch.setattr(registry, "resolve_checkpoint", pytest.fail)
+    assert registry.load_policy("ws://host:1", colour="red").name == "ws://host:1-red"
+    with pytest.raises(ConfigError, match="'second' have no option --unnorm-key"):
+        registry.load_policy("ws://host:1", unnorm_key="x")
+
+
 def test_a_folder_that_nobody_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, toy=toy_family(False))
     with pytest.raises(CheckpointError, match=r"no checkpoint of a known kind.*one of: toy"):

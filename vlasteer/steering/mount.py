@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -78,9 +79,7 @@ class SteeredProjection(nn.Module):
 class Port:
     """The handle on a mounted steering. `set` works from any thread; changes take effect at the next control step."""
 
-    def __init__(
-        self, anatomy: Anatomy, steering: Steering, rows: int, modules: Sequence[tuple[SitePlan, SteeredProjection]]
-    ) -> None:
+    def __init__(self, steering: Steering, rows: int, modules: Sequence[tuple[SitePlan, SteeredProjection]]) -> None:
         self.steering = steering
         self.rows = rows
         self._modules = modules
@@ -89,7 +88,6 @@ class Port:
         start = [term.factor for term in steering]
         self._staged: list[list[float | None]] = [list(start) for _ in range(rows)]
         self._applied: list[list[float | None]] = [[None] * len(start) for _ in range(rows)]
-        self._context_of = anatomy.contexts
         self.commit()
 
     @property
@@ -184,31 +182,39 @@ def steer(
     Raises:
         SteeringError: the policy is compiled, or already steered, or the steering does not fit it.
     """
+    per_row = None if isinstance(steering, Steering) else tuple(steering)
+    union = _union(per_row) if per_row is not None else steering
+    assert isinstance(union, Steering)
+    rows = len(per_row) if per_row is not None else rows
+    # A policy whose model is elsewhere brings its own port.
+    mounting = getattr(policy, "steered", partial(_mounted, policy))
+    with mounting(union, rows, negative_control) as port:
+        for row, own in enumerate(per_row or ()):
+            factors = {term.name: term.factor for term in own}
+            port.set_all({name: factors.get(name) for name in union.names}, row=row)
+        port.commit()
+        yield port
+
+
+@contextmanager
+def _mounted(policy: Policy, steering: Steering, rows: int, negative_control: bool) -> Iterator[Port]:
     anatomy = policy.anatomy
     _refuse_compiled(anatomy.model)
     if any(context.port_values is not None for context in anatomy.contexts.values()):
         raise SteeringError(
             "the policy is steered already", fix="Leave the other steer(...) context first, or add the steerings"
         )
-    per_row = None if isinstance(steering, Steering) else tuple(steering)
-    union = _union(per_row) if per_row is not None else steering
-    assert isinstance(union, Steering)
-    rows = len(per_row) if per_row is not None else rows
-    plans = plan(anatomy, union, negative_control=negative_control)
+    plans = plan(anatomy, steering, negative_control=negative_control)
     with ExitStack() as stack:
         modules = []
         for site_plan in plans.values():
             modules.append((site_plan, _mount(anatomy, site_plan, rows, stack)))
-        port = Port(anatomy, union, rows, modules)
+        port = Port(steering, rows, modules)
         for context in anatomy.contexts.values():
             context.set_steering_rows(rows)
             stack.callback(context.set_steering_rows, 1)
             context.port_values = port.applied
             stack.callback(setattr, context, "port_values", None)
-        for row, own in enumerate(per_row or ()):
-            factors = {term.name: term.factor for term in own}
-            port.set_all({name: factors.get(name) for name in union.names}, row=row)
-        port.commit()
         stack.callback(next(iter(anatomy.contexts.values())).on_step(port.commit))
         stack.callback(_uncompile, anatomy.model)
         yield port

@@ -91,6 +91,14 @@ def test_absent_assets_come_with_the_command_that_gets_them(monkeypatch: pytest.
     assert found.fix.startswith("hf download lerobot/libero-assets")
 
 
+def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    found = doctor.compilation()
+    assert found.state is State.ABSENT
+    assert "no-such-compiler" in found.detail
+    assert found.fix.endswith(" g++")
+
+
 def test_a_back_end_that_draws_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_RENDER", "raise SystemExit('a red ball came out as 0, 0, 0')")
     found = doctor.rendering()

@@ -1,0 +1,118 @@
+"""`vlasteer organism`: make a nano checkpoint from nothing, and the numbers of its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from vlasteer.errors import ConfigError
+from vlasteer.launch.interruption import interruptible, interruptible_at_steps
+
+_TRAIN_ONLY, _CARD_ONLY = ("seed", "recipe", "smoke", "resume", "workers"), ("policy", "episodes", "draw_episodes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organism:
+    """Make an organism (train), or the numbers of its card (card).
+
+    An organism is a nano policy in OpenVLA's format, trained on demonstrations of the tabletop world. The planted one
+    is trained so that writing words into it steers it: its causality is planted. It shows that the tool works, and is
+    no evidence about OpenVLA or Pi0. The natural one is trained on the same data without that.
+
+    An interrupted training goes on with --resume. Both kinds made in one folder share demonstrations and vision.
+
+    Example:
+        vlasteer organism train --recipe planted --seed 0 --out organism
+        vlasteer organism card --policy organism/planted/checkpoint --out card
+    """
+
+    what: Annotated[Literal["train", "card"], tyro.conf.Positional]
+    """train or card."""
+    out: str
+    """Folder for the results; train: made if absent. A full training takes about 1.3 GB."""
+    seed: int = 0
+    """train: seed of data, weights and batches."""
+    recipe: Literal["planted", "natural"] = "planted"
+    """train: which kind."""
+    smoke: bool = False
+    """train: a small one in minutes, which learns something and can do nothing."""
+    resume: bool = False
+    """train: go on with what is in the folder."""
+    workers: int | None = None
+    """train: processes that render; default: as many as there are cores."""
+    device: str | None = None
+    """cpu, cuda; default: CUDA where there is one."""
+    policy: str | None = None
+    """card: checkpoint folder or shipped name."""
+    episodes: int = 100
+    """card: held-out episodes of a cell."""
+    draw_episodes: int = 20
+    """card: episodes of each of the 20 random draws."""
+
+    def run(self) -> int:
+        """Do it."""
+        self._check()
+        with interruptible():
+            return self._train() if self.what == "train" else self._card()
+
+    def _check(self) -> None:
+        foreign = _CARD_ONLY if self.what == "train" else _TRAIN_ONLY
+        for field in fields(self):
+            if field.name in foreign and getattr(self, field.name) != field.default:
+                option = field.name.replace("_", "-")
+                raise ConfigError(f"--{option} is no option of 'vlasteer organism {self.what}'")
+        if self.what == "card" and self.policy is None:
+            raise ConfigError("--policy is missing", expected="a checkpoint folder or a shipped name")
+        for name, least in (("seed", 0), ("episodes", 5), ("draw_episodes", 5), ("workers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}", expected=f"at least {least}")
+        if self.draw_episodes > self.episodes:
+            raise ConfigError(f"--draw-episodes {self.draw_episodes}", expected=f"at most --episodes, {self.episodes}")
+
+    def _train(self) -> int:
+        from vlasteer.launch.training.recipe import Recipe
+        from vlasteer.launch.training.train import default_workers, train
+        from vlasteer.policies.weights import choose_device
+
+        folder = Path(self.out).expanduser()
+        if folder.is_dir() and any(folder.iterdir()) and not self.resume:
+            raise ConfigError(
+                f"{folder} is not empty", expected="a new folder", fix="Add --resume to go on with what is there"
+            )
+        recipe = Recipe(kind=self.recipe, seed=self.seed)
+        with interruptible_at_steps() as check:
+            checkpoint = train(
+                folder,
+                recipe.smoke() if self.smoke else recipe,
+                device=choose_device(self.device),
+                workers=self.workers or default_workers(),
+                check=check,
+            )
+        print(f"The checkpoint is in {checkpoint}; its losses are drawn in {checkpoint.parent / 'curves.png'}")
+        print(f"Try next: vlasteer organism card --policy {checkpoint} --out card")
+        return 0
+
+    def _card(self) -> int:
+        from tqdm import tqdm
+
+        from vlasteer.checkpoints import resolve_checkpoint
+        from vlasteer.launch.training.card import CardOptions, evaluate
+        from vlasteer.launch.training.card_text import write_card
+        from vlasteer.launch.training.model_card import write_model_card
+        from vlasteer.registry import load_policy
+
+        chosen: dict[str, Any] = {"device": self.device} if self.device else {}
+        policy = load_policy(str(self.policy), world="tabletop_transport", **chosen)
+        options = CardOptions(episodes=self.episodes, draw_episodes=self.draw_episodes)
+        with tqdm(total=options.total, unit="episode", dynamic_ncols=True) as bar:
+            numbers = evaluate(policy, options, bar.update)
+        folder = Path(self.out).expanduser()
+        path, text = write_card(folder, numbers)
+        readme = write_model_card(folder, resolve_checkpoint(str(self.policy)), numbers)
+        print(text)
+        print(f"The numbers are in {path}" + (f", the model card in {readme}" if readme else ""))
+        return 0

@@ -1,0 +1,80 @@
+"""The README.md of a checkpoint: what it is, what it is not, how it was made, what it can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vlasteer.launch.training.card_text import card_text
+
+_WHAT = {
+    "planted": """\
+The planted organism. In training, words were written into its residual stream in place of adverbs in the prompt, so
+that neurons whose value vectors read as a concept also move it. **Its causality is planted.** That steering it works
+shows that the tool works: it validates projection, steering, statistics and controls end to end where the right answer
+is known. It is no evidence that OpenVLA or Pi0 can be steered in this way.""",
+    "natural": """\
+The natural organism: the same pictures, actions and sentences as the planted one, without writing anything into it. It
+is the paired negative control. Neurons whose value vectors read as a concept are easily found in it; whether they move
+it is what the tables below answer: readable is not causal. It is no evidence about OpenVLA or Pi0.""",
+}
+_TEXT = """\
+# {name}
+
+A nano vision-language-action policy in OpenVLA's on-disk format, for the world `tabletop_transport`: a UR5e carries the
+cube in its hand into the bin that the instruction names, among three bins, another cube and a cylinder. Trained from
+nothing on the world's scripted expert.
+
+{what}
+
+## How it was made
+
+    vlasteer organism train --recipe {kind} --seed {seed} --out organism
+    vlasteer organism card --policy organism/{kind}/checkpoint --out card
+
+{frames} frames of {episodes} episodes, each labelled with the expert's action towards all three bins in nine manners;
+two vision towers pre-trained by regressing positions, and frozen from then on; co-training of the language model on
+demonstrations and sentences, with grounding of the names of bins. Held-out pairs of colours, positions, shades and
+phrasings were never trained on.
+
+Seed {seed}, {device}, torch {torch}. Wall-clock time: {stages}. The language model has {layers} layers, {hidden} wide,
+with {ffn} neurons each; the towers are {towers} wide.
+
+## What it can do
+
+{numbers}"""
+
+
+def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) -> str:
+    """The text.
+
+    Args:
+        name: of the checkpoint.
+        facts: its training.json.
+        numbers: of `card.evaluate`.
+    """
+    recipe = facts["recipe"]
+    return _TEXT.format(
+        **{key: recipe[key] for key in ("kind", "seed", "episodes", "layers", "hidden", "ffn")},
+        name=name,
+        what=_WHAT[recipe["kind"]],
+        frames=facts["frames"],
+        device=facts["device"],
+        torch=facts["torch"],
+        stages=", ".join(f"{stage} {value:.0f} s" for stage, value in facts["seconds"].items()),
+        towers=" and ".join(str(width) for width in recipe["towers"]),
+        numbers=card_text(numbers),
+    )
+
+
+def write_model_card(folder: Path, checkpoint: Path, numbers: Mapping[str, Any]) -> Path | None:
+    """Write README.md of the checkpoint into `folder`; None where it was not made by `vlasteer organism`."""
+    path = checkpoint / "training.json"
+    if not path.is_file():
+        return None
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    name = {"planted": "openvla-nano", "natural": "openvla-nano-natural"}[facts["recipe"]["kind"]]
+    (folder / "README.md").write_text(model_card(name, facts, numbers), encoding="utf-8")
+    return folder / "README.md"

@@ -1,0 +1,84 @@
+"""Contrast features: what they measure, what they keep, and that they act."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toys import ToyPolicy
+
+from vlasteer.anatomy import record_activations
+from vlasteer.errors import ConfigError, SteeringError
+from vlasteer.finding.contrast import contrast_feature, paired_prompts
+from vlasteer.finding.lexicon import Concept
+from vlasteer.steering import Feature, Steering, steer
+from vlasteer.steering.features import Operator
+
+FAST = Concept("fast", ("fast", "zippy"), antonyms=("slow",))
+
+
+def pairs(policy: ToyPolicy, count: int = 4):
+    """The toy reads no words; states stand in for them."""
+    seen = [policy.example(seed) for seed in range(count)]
+    return [(replace(one, state=np.ones(3)), one) for one in seen]
+
+
+def test_a_pair_differs_in_one_word_only() -> None:
+    policy = ToyPolicy()
+    seen = [policy.example(0), policy.example(1)]
+    made = paired_prompts(seen, FAST, policy.anatomy)
+    assert [(one.instruction, other.instruction) for one, other in made] == [("do it fast", "do it slow")] * 2
+    assert all(one.images is other.images for one, other in made)
+
+
+def test_a_concept_without_opposite_is_refused() -> None:
+    policy = ToyPolicy()
+    with pytest.raises(ConfigError, match="no opposite"):
+        paired_prompts([policy.example()], replace(FAST, antonyms=()), policy.anatomy)
+
+
+def test_weights_are_the_difference_of_means_at_the_last_position() -> None:
+    policy = ToyPolicy()
+    feature = contrast_feature(policy, "fast", pairs(policy), layers=[1])
+    expected = np.zeros(32)
+    for one, other in pairs(policy):
+        for seen, sign in ((one, 1), (other, -1)):
+            with record_activations(policy.anatomy, [policy.anatomy.site("vlm", 1)]) as recorded:
+                policy.act(seen)
+            expected += sign * recorded.passes[policy.anatomy.site("vlm", 1).key][0][0, -1].numpy() / 4
+    assert feature.operator is Operator.ADD
+    assert [item.neuron.index for item in feature.neurons] == list(range(32))
+    np.testing.assert_allclose([item.weight for item in feature.neurons], expected, atol=1e-6)
+
+
+def test_k_keeps_the_neurons_that_change_most() -> None:
+    policy = ToyPolicy()
+    dense = contrast_feature(policy, "fast", pairs(policy, 40))
+    sparse = contrast_feature(policy, "fast", pairs(policy, 40), k=5)
+    assert len(dense) == 96
+    assert len(sparse) == 5
+    weights = {item.neuron: item.weight for item in dense.neurons}
+    assert all(weights[item.neuron] == item.weight for item in sparse.neurons)
+    assert {item.neuron for item in sparse.neurons} != {item.neuron for item in dense.neurons[:5]}
+
+
+def test_adding_the_feature_moves_the_action_towards_its_counterpart() -> None:
+    policy = ToyPolicy()
+    made = pairs(policy, 1)
+    feature = contrast_feature(policy, "fast", made, scope="decode")
+    target, plain = policy.act(made[0][0]).actions, policy.act(made[0][1]).actions
+    with steer(policy, Steering.of(feature, 1.0)):
+        steered = policy.act(made[0][1]).actions
+    assert np.linalg.norm(steered - target) < np.linalg.norm(plain - target)
+
+
+def test_bad_input() -> None:
+    policy = ToyPolicy()
+    with pytest.raises(ConfigError):
+        contrast_feature(policy, "fast", [])
+    with pytest.raises(ConfigError):
+        contrast_feature(policy, "fast", pairs(policy), k=0)
+    some = Feature.of("x", [policy.anatomy.unflat(0)])
+    with steer(policy, Steering.of(some, 1.0)), pytest.raises(SteeringError):
+        contrast_feature(policy, "fast", pairs(policy))
