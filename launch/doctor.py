@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -153,12 +154,14 @@ def device() -> Check:
 
 
 def compilation() -> Check:
-    """That torch.compile finds the compiler of what it generates for the CPU; for CUDA it brings its own."""
-    compiler = os.environ.get("CXX", "g++")
-    found = shutil.which(compiler)
-    if found is None:
-        return Check("torch.compile", State.ABSENT, f"no C++ compiler ({compiler}) for the CPU", _apt("g++"))
-    return Check("torch.compile", State.OK, found)
+    """That torch.compile finds what it compiles its C++ for the CPU with; for CUDA it brings its own."""
+    compiler, header = os.environ.get("CXX", "g++"), Path(sysconfig.get_path("include")) / "Python.h"
+    needed = {compiler: shutil.which(compiler) is not None, str(header): header.is_file()}
+    missing = [name for name, there in needed.items() if not there]
+    if missing:
+        fix = _apt(f"g++ python{sys.version_info.major}.{sys.version_info.minor}-dev")
+        return Check("torch.compile", State.ABSENT, f"for the CPU it needs {' and '.join(missing)}", fix)
+    return Check("torch.compile", State.OK, f"for the CPU with {shutil.which(compiler)}")
 
 
 _RENDER = """

@@ -77,7 +77,12 @@ def train(folder: Path, recipe: Recipe, *, device: torch.device, workers: int, c
     with own_seconds.of("acting"):
         fit(stage, learner, learner.acting_loss, check)
     save_weights(model, checkpoint)
-    facts = {"recipe": recipe.document(), "seconds": seconds.known() | own_seconds.known(), "device": str(device), "frames": len(shown)}
+    facts = {
+        "recipe": recipe.document(),
+        "seconds": seconds.known() | own_seconds.known(),
+        "device": str(device),
+        "frames": len(shown),
+    }
     replace_json(checkpoint / FACTS, facts | {"torch": torch.__version__})
     plot_curves([folder / "curves", own / "curves"], own / "curves.png", recipe)
     return checkpoint

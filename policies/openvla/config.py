@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from vlasteer.checkpoints import read_json
 from vlasteer.errors import CheckpointError
+from vlasteer.policies.fields import Fields
 
 MODEL_TYPE = "openvla"
 
@@ -133,7 +133,7 @@ class OpenVLAConfig:
         Raises:
             CheckpointError: a field is missing, has the wrong type, or asks for something that is not implemented.
         """
-        fields = _Fields(read_json(folder, "config.json"), str(folder / "config.json"))
+        fields = Fields.of_file(folder, "config.json")
         if (kind := fields.text("model_type")) != MODEL_TYPE:
             raise CheckpointError(f"{fields.where} has model_type '{kind}'", expected=f"'{MODEL_TYPE}'")
         language = _language(fields.block("text_config"))
@@ -141,14 +141,14 @@ class OpenVLAConfig:
             towers=_towers(fields),
             language=language,
             n_action_bins=fields.integer("n_action_bins"),
-            pad_to_multiple_of=fields.integer("pad_to_multiple_of"),
+            pad_to_multiple_of=fields.integer("pad_to_multiple_of", at_least=0),
             # The language model that was trained on, and with it the prompt, is Vicuna in v0.1 and Llama-2 after it.
             prompt_style=PromptStyle.VICUNA
             if fields.text("llm_backbone_id").startswith("vicuna")
             else PromptStyle.PURE,
-            norm_stats=None if fields.get("norm_stats", None) is None else fields.block("norm_stats").values,
+            norm_stats=None if fields.values.get("norm_stats") is None else fields.block("norm_stats").values,
         )
-        if not 2 <= config.n_action_bins < config.vocabulary or config.pad_to_multiple_of < 0:
+        if not 2 <= config.n_action_bins < config.vocabulary:
             raise CheckpointError(
                 f"{fields.where} has n_action_bins {config.n_action_bins}, pad_to_multiple_of "
                 f"{config.pad_to_multiple_of} and vocab_size {language.vocab_size}",
@@ -157,60 +157,10 @@ class OpenVLAConfig:
         return config
 
 
-class _Fields:
-    """A JSON object that is read field by field, with errors that name the file and the field."""
-
-    def __init__(self, values: Mapping[str, Any], where: str) -> None:
-        self.values, self.where = values, where
-
-    def get(self, name: str, *default: Any) -> Any:
-        if name not in self.values:
-            if default:
-                return default[0]
-            raise CheckpointError(f"{self.where} has no field '{name}'", expected="the config.json of an OpenVLA model")
-        return self.values[name]
-
-    def _typed(self, name: str, kind: type | tuple[type, ...], words: str, default: tuple) -> Any:
-        value = self.get(name, *default)
-        # bool is an int in Python; a flag where a size belongs is a mistake.
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise CheckpointError(f"{self.where}: field '{name}' is {value!r}", expected=words)
-        return value
-
-    def integer(self, name: str, *default: int) -> int:
-        return self._typed(name, int, "an integer", default)
-
-    def number(self, name: str, *default: float) -> float:
-        return float(self._typed(name, (int, float), "a number", default))
-
-    def flag(self, name: str, *default: bool) -> bool:
-        return self._typed(name, bool, "true or false", default)
-
-    def text(self, name: str) -> str:
-        return self._typed(name, str, "a string", ())
-
-    def items(self, name: str, kind: type, words: str, count: int) -> list[Any]:
-        values = self._typed(name, list, words, ())
-        if len(values) != count or not all(isinstance(v, kind) for v in values):
-            raise CheckpointError(f"{self.where}: field '{name}' is {values!r}", expected=f"{count} x {words}")
-        return values
-
-    def block(self, name: str) -> _Fields:
-        return _Fields(self._typed(name, dict, "an object", ()), f"{self.where}:{name}")
-
-    def require(self, name: str, *allowed: Any) -> None:
-        """Refuse a field whose value would change the computation in a way that is not implemented."""
-        value = self.get(name, allowed[0])
-        if value not in allowed:
-            raise CheckpointError(
-                f"{self.where}: field '{name}' is {value!r}, which is not supported", expected=f"{allowed[0]!r}"
-            )
-
-
-def _towers(fields: _Fields) -> tuple[TowerConfig, ...]:
+def _towers(fields: Fields) -> tuple[TowerConfig, ...]:
     names = TOWER_NAMES if fields.flag("use_fused_vision_backbone") else TOWER_NAMES[:1]
-    ids = fields.items("timm_model_ids", str, "a timm model name", len(names))
-    sizes = fields.items("image_sizes", int, "an image size in pixels", len(names))
+    ids = fields.items("timm_model_ids", str, "timm model names", count=len(names))
+    sizes = fields.items("image_sizes", int, "image sizes in pixels", count=len(names))
     fields.require("timm_override_act_layers", [None] * len(names))
     tiny = fields.block("tiny_vision_towers") if "tiny_vision_towers" in fields.values else None
     towers = []
@@ -228,7 +178,7 @@ def _towers(fields: _Fields) -> tuple[TowerConfig, ...]:
     return tuple(towers)
 
 
-def _tiny_tower(fields: _Fields, tower: TowerConfig) -> TowerConfig:
+def _tiny_tower(fields: Fields, tower: TowerConfig) -> TowerConfig:
     return replace(
         tower,
         embed_dim=fields.integer("embed_dim"),
@@ -237,18 +187,18 @@ def _tiny_tower(fields: _Fields, tower: TowerConfig) -> TowerConfig:
         mlp_dim=fields.integer("mlp_hidden_dim"),
         patch_size=fields.integer("patch_size"),
         class_token=fields.flag("class_token"),
-        reg_tokens=fields.integer("reg_tokens"),
+        reg_tokens=fields.integer("reg_tokens", at_least=0),
         layer_scale=fields.flag("layer_scale"),
     )
 
 
-def _language(fields: _Fields) -> LanguageConfig:
+def _language(fields: Fields) -> LanguageConfig:
     fields.require("model_type", "llama")
     fields.require("hidden_act", "silu")
     for name in ("attention_bias", "mlp_bias", "tie_word_embeddings"):
         fields.require(name, False)
     fields.require("rope_scaling", None)
-    rope = fields.block("rope_parameters") if fields.get("rope_parameters", None) is not None else fields
+    rope = fields.block("rope_parameters") if fields.values.get("rope_parameters") is not None else fields
     rope.require("rope_type", "default")
     heads = fields.integer("num_attention_heads", 32)
     config = LanguageConfig(
@@ -261,7 +211,7 @@ def _language(fields: _Fields) -> LanguageConfig:
         max_position_embeddings=fields.integer("max_position_embeddings", 2048),
         rms_norm_eps=fields.number("rms_norm_eps", 1e-6),
         rope_theta=rope.number("rope_theta", 10000.0),
-        bos_token_id=fields.integer("bos_token_id", 1),
+        bos_token_id=fields.integer("bos_token_id", 1, at_least=0),
     )
     if heads < 1 or config.hidden_size % heads or config.num_hidden_layers < 1:
         raise CheckpointError(

@@ -14,9 +14,9 @@ import numpy as np
 
 from vlasteer.checkpoints import read_json
 from vlasteer.errors import CheckpointError, ConfigError
+from vlasteer.policies.fields import Fields
 from vlasteer.policies.pi_family.checkpoint import TOKENIZER, PiCheckpoint, Resize, read_sizes
 from vlasteer.policies.pi_family.conventions import CONVENTIONS, SCENE_AND_WRIST, parse_convention
-from vlasteer.policies.pi_family.fields import Fields
 from vlasteer.policies.pi_family.normalization import Normalization, Normalizer
 from vlasteer.types import ActionKind
 

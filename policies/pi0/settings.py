@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlasteer.policies.fields import Fields
 from vlasteer.policies.pi0 import openpi
 from vlasteer.policies.pi_family import lerobot
 from vlasteer.policies.pi_family.checkpoint import PiCheckpoint
-from vlasteer.policies.pi_family.fields import Fields
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scipy.fft import dct, idct
 from tokenizers import Tokenizer
 
 from vlasteer.errors import CheckpointError
-from vlasteer.policies.pi_family.fields import Fields
+from vlasteer.policies.fields import Fields
 from vlasteer.policies.pi_family.tokenizer import read_tokenizer
 
 FILES = ("processor_config.json", "tokenizer.json")

@@ -1,6 +1,5 @@
 """What Pi0 and Pi0-FAST share: both are PaliGemma (Beyer et al. 2024) with another way out of it.
 
-fields         a JSON object of a checkpoint, read field by field
 normalization  statistics, and values to and from the scale of training
 conventions    what actions mean: LIBERO, UR5, DROID
 checkpoint     what a checkpoint says about itself, whoever wrote it

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from vlasteer.errors import CheckpointError
-from vlasteer.policies.pi_family.fields import Fields
+from vlasteer.policies.fields import Fields
 from vlasteer.policies.pi_family.normalization import Normalizer
 from vlasteer.types import ActionSpec
 

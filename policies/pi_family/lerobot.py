@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 
 from vlasteer.checkpoints import read_json
 from vlasteer.errors import CheckpointError
+from vlasteer.policies.fields import Fields
 from vlasteer.policies.pi_family.checkpoint import TOKENIZER, PiCheckpoint, Resize, read_sizes
 from vlasteer.policies.pi_family.conventions import stated_or_known
-from vlasteer.policies.pi_family.fields import Fields
 from vlasteer.policies.pi_family.normalization import Floats, Normalization, Normalizer
 
 _PREFIX = "observation.images."

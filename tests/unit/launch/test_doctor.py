@@ -96,7 +96,7 @@ def test_a_missing_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = doctor.compilation()
     assert found.state is State.ABSENT
     assert "no-such-compiler" in found.detail
-    assert found.fix.endswith(" g++")
+    assert "g++" in found.fix
 
 
 def test_a_back_end_that_draws_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_v01_has_one_tower_and_the_vicuna_prompt(checkpoint_v01: Path) -> None:
         ("n_action_bins", 1, "n_action_bins 1"),
         ("n_action_bins", 256.0, "'n_action_bins' is 256.0"),
         ("n_action_bins", True, "'n_action_bins' is True"),
-        ("pad_to_multiple_of", -1, "pad_to_multiple_of -1"),
+        ("pad_to_multiple_of", -1, "field 'pad_to_multiple_of' is -1"),
         ("text_config", DELETE, "no field 'text_config'"),
         ("text_config", [], "'text_config'"),
         ("text_config.vocab_size", DELETE, "no field 'vocab_size'"),
@@ -97,7 +97,7 @@ def test_v01_has_one_tower_and_the_vicuna_prompt(checkpoint_v01: Path) -> None:
         ("tiny_vision_towers.featurizer.num_heads", DELETE, "no field 'num_heads'"),
         ("tiny_vision_towers.featurizer.num_heads", 5, "num_heads 5"),
         ("tiny_vision_towers.featurizer.depth", 1, "depth 1"),
-        ("tiny_vision_towers.featurizer.embed_dim", 0, "embed_dim 0"),
+        ("tiny_vision_towers.featurizer.embed_dim", 0, "field 'embed_dim' is 0"),
     ],
 )
 def test_a_wrong_field_is_named(checkpoint: Path, field: str, value: Any, message: str) -> None:

@@ -60,14 +60,28 @@ class Fields:
         """A list of objects inside this one."""
         return [Fields(v, f"{self.where}:{name}[{i}]") for i, v in enumerate(self.items(name, dict, "objects"))]
 
-    def items(self, name: str, kind: type, words: str, default: list[Any] | None = _REQUIRED) -> list[Any]:
-        """A list of `kind`; `words` says so in messages. null counts as absent."""
+    def items(
+        self, name: str, kind: type, words: str, default: list[Any] | None = _REQUIRED, *, count: int | None = None
+    ) -> list[Any]:
+        """A list of `kind`, of `count` if given; `words` says so in messages. null counts as absent."""
         if default is not _REQUIRED and self.values.get(name) is None:
             return [] if default is None else default
         values = self._typed(name, list, f"a list of {words}", _REQUIRED)
-        if not all(isinstance(value, kind) for value in values):
+        if not all(isinstance(value, kind) for value in values) or count not in (None, len(values)):
+            words = words if count is None else f"{count} {words}"
             raise CheckpointError(f"{self.where}: field '{name}' is {values!r}", expected=f"a list of {words}")
         return values
+
+    def require(self, name: str, *allowed: Any) -> None:
+        """Refuse a field whose value would change the computation in a way that is not implemented.
+
+        The first of `allowed` is what an absent field means.
+        """
+        value = self.values.get(name, allowed[0])
+        if value not in allowed:
+            raise CheckpointError(
+                f"{self.where}: field '{name}' is {value!r}, which is not supported", expected=f"{allowed[0]!r}"
+            )
 
     def _typed(self, name: str, kind: type | tuple[type, ...], words: str, default: Any) -> Any:
         if name not in self.values:
