@@ -187,8 +187,9 @@ def _table(chunk: ActionChunk, timings: dict[str, float]) -> str:
     lines = ["  ".join(f"{name:>9}" for name in names)]
     lines += ["  ".join(f"{value:9.4f}" for value in action) for action in chunk.actions]
     if len(chunk.token_ids):
-        lines.append(
-            f"token ids: {' '.join(str(i) for i in chunk.token_ids)} ({chunk.non_action_tokens} no action tokens)"
+        foreign = (
+            f"{chunk.non_action_tokens} of them not action tokens" if chunk.non_action_tokens else "all are actions"
         )
+        lines.append(f"token ids: {' '.join(str(i) for i in chunk.token_ids)} ({foreign})")
     lines.append(f"loaded in {timings['load_s']:.2f} s, answered in {timings['inference_s'] * 1e3:.0f} ms")
     return "\n".join(lines)

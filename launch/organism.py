@@ -49,7 +49,7 @@ class Organism:
     """card: checkpoint folder or shipped name."""
     episodes: int = 100
     """card: held-out episodes of a cell."""
-    draw_episodes: int = 20
+    draw_episodes: int = 10
     """card: episodes of each of the 20 random draws."""
 
     def run(self) -> int:

@@ -61,9 +61,9 @@ class CardOptions:
     """
 
     episodes: int = 100
-    selection: int = 20
+    selection: int = 10
     draws: int = 20
-    draw_episodes: int = 20
+    draw_episodes: int = 10
     rows: int = 20
 
     @property

@@ -80,3 +80,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped(command, tmp_path) -> None:
     assert 1 <= there < 6  # the second may have been interrupted while it was sealed
     episodes = Run.load(tmp_path / "run").episodes
     assert sorted(episodes[episodes["outcome"] == "horizon"]["plan_index"]) == list(range(6))
+
+
+@pytest.mark.parametrize("checkpoint", ["pi0-tiny", "pi0fast-tiny"])
+def test_the_other_policies_roll_out_in_the_same_world(checkpoint: str, shared: Path, tmp_path: Path, capsys) -> None:
+    command = [
+        "rollout", "--policy", str(shared / "fixtures" / checkpoint), "--env", "libero_goal", "--assets",
+        str(shared / "libero"), "--fast-render", "--horizon", "8", "--replan", "4", "--steer", "up=4", "--paired",
+        "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    assert main(command) == 0
+    steps = Run.load(tmp_path / "run").steps
+    assert len(steps) == 16
+    assert steps["policy.chunk_step"].tolist() == [0, 1, 2, 3] * 4
+    assert steps["looked.image"].tolist() == [True, False, False, False] * 4
+    unsteered, steered = (
+        steps[steps["arm"] == arm]["commanded.action.x"].to_numpy() for arm in ("unsteered", "steered")
+    )
+    assert np.abs(unsteered - steered).max() > 0
