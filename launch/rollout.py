@@ -46,6 +46,8 @@ class Rollout(PolicyOptions, SteeringOptions):
     """Seed of everything random in the world."""
     paired: bool = False
     """Run every episode unsteered as well."""
+    random: int = 0
+    """With --paired: so many further arms with random neurons, matched in layers, number, coefficient and norm."""
     instruction: str | None = None
     """Give the policy these words instead of the task's."""
     workers: int = 1
@@ -69,7 +71,9 @@ class Rollout(PolicyOptions, SteeringOptions):
         with interruptible(), self._worlds() as worlds:
             policy = self.load_policy(world=self.env)
             steering, pack = self.parse_steering(policy)
-            plan = self._plan(worlds[0], steering)
+            draws = self._draws(policy, steering)
+            plan = self._plan(worlds[0], steering, draws)
+            steering = sum(draws, start=steering)
             facts = {
                 "policy": self.policy,
                 "pack": self.pack,
@@ -92,6 +96,8 @@ class Rollout(PolicyOptions, SteeringOptions):
             raise ConfigError(f"--seed {self.seed}", expected="a number from 0")
         if self.paired and not self.steer:
             raise ConfigError("--paired compares with an unsteered arm", fix="Add --steer feature=coefficient")
+        if self.random < 0 or (self.random and not self.paired):
+            raise ConfigError(f"--random {self.random}", expected="a number from 0, with --paired")
 
     @contextmanager
     def _worlds(self) -> Iterator[Sequence[World]]:
@@ -110,9 +116,33 @@ class Rollout(PolicyOptions, SteeringOptions):
         finally:
             close_all(worlds)
 
-    def _plan(self, world: World, steering: Steering) -> list[PlannedEpisode]:
-        from vlasteer.comparison import STEERED, UNSTEERED
+    def _draws(self, policy: Policy, steering: Steering) -> list[Steering]:
+        """The random counterparts of the steering, each as strong as it is."""
+        from vlasteer.steering import Quantile, Steering
+        from vlasteer.studies import matched_draws
+
+        if self.random and any(isinstance(term.coefficient, Quantile) for term in steering):
+            raise ConfigError("--random was given with a quantile", expected="plain coefficients, e.g. --steer fast=8")
+        features = (
+            [matched_draws(policy.anatomy, t.feature, self.random, seed=self.seed) for t in steering]
+            if self.random
+            else []
+        )
+        return [
+            sum(
+                (
+                    Steering.of(feature, term.coefficient, operator=term.operator, scope=term.scope)
+                    for feature, term in zip(row, steering, strict=True)
+                ),
+                start=Steering(),
+            )
+            for row in zip(*features, strict=True)
+        ]
+
+    def _plan(self, world: World, steering: Steering, draws: Sequence[Steering]) -> list[PlannedEpisode]:
+        from vlasteer.comparison import RANDOM, STEERED, UNSTEERED
         from vlasteer.runtime import PlannedEpisode
+        from vlasteer.steering import Steering
         from vlasteer.types import EpisodeInfo, EpisodeKey
 
         if self.episodes > world.starts and self.starts is None:
@@ -123,14 +153,14 @@ class Rollout(PolicyOptions, SteeringOptions):
         starts = (
             list(range(self.episodes)) if self.starts is None else parse_indices(self.starts, world.starts, "--starts")
         )
-        on = {term.name: term.factor for term in steering}
-        arms = {STEERED: on} if steering else {UNSTEERED: {}}
+        arms = [(STEERED if steering else UNSTEERED, steering)]
         if self.paired:
-            arms = {UNSTEERED: {}, STEERED: on}
+            arms = [(UNSTEERED, Steering()), (STEERED, steering), *((RANDOM, draw) for draw in draws)]
+        knobs = sorted({name for _, own in arms for name in own.names})
         plan = []
         for task in tasks:
             for start in starts:
-                for arm, knobs in arms.items():
+                for arm, own in arms:
                     info = EpisodeInfo(
                         index=len(plan),
                         key=EpisodeKey(task, start, self.seed),
@@ -138,9 +168,9 @@ class Rollout(PolicyOptions, SteeringOptions):
                         arm=arm,
                         world=world.name,
                         action_spec=world.action_spec,
-                        feature_names=tuple(sorted(steering.names)),
+                        feature_names=tuple(knobs),
                     )
-                    plan.append(PlannedEpisode(info, knobs))
+                    plan.append(PlannedEpisode(info, {term.name: term.factor for term in own}))
         return plan
 
     def _config(self, policy: Policy, steering: Steering, plan: list[PlannedEpisode]) -> dict[str, Any]:
@@ -193,11 +223,15 @@ class Rollout(PolicyOptions, SteeringOptions):
 
     def _report(self, run: RunFolder) -> None:
         from vlasteer.comparison import compare, episode_motions, format_table, save_csv
+        from vlasteer.launch.side_by_side import write_side_by_side
 
         lines = compare(episode_motions(run.path))
         save_csv(lines, run.path / "comparison.csv")
         print(f"\n{format_table(lines)}\n")
-        print(f"The run is in {run.path}: run.yaml, data/, videos/, meta/ (LeRobotDataset v3), comparison.csv")
+        contents = "run.yaml, data/, videos/, meta/ (LeRobotDataset v3), comparison.csv"
+        if self.paired and write_side_by_side(run.path, run.path / "side_by_side.mp4"):
+            contents += ", side_by_side.mp4"
+        print(f"The run is in {run.path}: {contents}")
 
 
 def _recorders(dataset: DatasetWriter) -> list[Sink]:

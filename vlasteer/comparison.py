@@ -22,6 +22,8 @@ from vlasteer.types import EpisodeKey, Outcome
 
 UNSTEERED = "unsteered"
 STEERED = "steered"
+RANDOM = "random"
+"""Matched random neurons; several draws make one arm."""
 _BOOTSTRAP_DRAWS = 2000
 NON_ACTION = "non-action tokens (%)"
 MOST_NON_ACTION = 1.0

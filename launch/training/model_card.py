@@ -32,7 +32,7 @@ nothing on the world's scripted expert.
 ## How it was made
 
     vlasteer organism train --recipe {kind} --seed {seed} --out organism
-    vlasteer organism card --policy organism/{kind}/checkpoint --out card
+    vlasteer organism card --policy organism/{kind}/checkpoint --episodes {cell} --draw-episodes {draw} --out card
 
 {frames} frames of {episodes} episodes, each labelled with the expert's action towards all three bins in nine manners;
 two vision towers pre-trained by regressing positions, and frozen from then on; co-training of the language model on
@@ -65,6 +65,8 @@ def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) 
         torch=facts["torch"],
         stages=", ".join(f"{stage} {value:.0f} s" for stage, value in facts["seconds"].items()),
         towers=" and ".join(str(width) for width in recipe["towers"]),
+        cell=numbers["options"]["episodes"],
+        draw=numbers["options"]["draw_episodes"],
         numbers=card_text(numbers),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -16,14 +17,12 @@ pytestmark = pytest.mark.slow
 
 
 def _demo(folder: Path) -> str:
-    # An empty setting is none: with assets at hand it would take LIBERO, and minutes.
-    environment = {**os.environ, "VLASTEER_LIBERO_ASSETS": "", "HF_HUB_CACHE": str(folder / "no-hub")}
     done = subprocess.run(
         [str(REPOSITORY / "launch" / "demo"), str(folder)],
         capture_output=True,
         text=True,
         cwd="/",
-        env=environment,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdin=subprocess.DEVNULL,
         check=False,
         timeout=600,
@@ -37,11 +36,24 @@ def test_the_demo_finds_steers_and_records(tmp_path: Path) -> None:
         pytest.skip("this environment was not made by launch/setup, and the demo would make it")
     folder = tmp_path / "a demo"
     said = _demo(folder)
-    assert "Its weights are random" in said
-    assert "planted" in said
-    pack = json.loads((folder / "features.json").read_text())
-    assert set(pack["features"]) == {"fast", "slow"}
-    assert (folder / "run" / "run.yaml").is_file()
-    assert (folder / "run" / "comparison.csv").is_file()
-    assert list((folder / "run" / "videos").rglob("*.mp4"))
+    assert "planted in its training" in said
+    assert "no evidence about OpenVLA or Pi0" in said
+    concepts = ("fast", "slow", "high", "low")
+    assert set(json.loads((folder / "features.json").read_text())["features"]) == set(concepts)
+    for concept in concepts:
+        assert (folder / concept / "run.yaml").is_file()
+        assert (folder / concept / "side_by_side.mp4").stat().st_size > 10_000
+        assert list((folder / concept / "videos").rglob("*.mp4"))
+    for concept, measure, sign in (
+        ("fast", "moved length (mm, equal length)", 1),
+        ("slow", "moved length (mm, equal length)", -1),
+        ("high", "peak height (mm)", 1),
+        ("low", "peak height (mm)", -1),
+    ):
+        with (folder / concept / "comparison.csv").open(newline="") as file:
+            lines = {line["measure"]: line for line in csv.DictReader(file)}
+        plain, steered, random = (float(lines[measure][arm]) for arm in ("unsteered", "steered", "random"))
+        assert sign * (steered - plain) > 0
+        assert abs(steered - plain) > abs(random - plain)
+        assert float(lines["success rate (%)"]["steered"]) >= 90
     assert "nothing to do" in _demo(folder)
