@@ -136,6 +136,7 @@ def test_options_that_contradict_each_other(act, rollout, capsys) -> None:
     assert "--clamp" in refused([*act, "--coefficient", "3"], capsys)
     assert "--coefficient" in refused([*act, "--clamp", "0:1"], capsys)
     assert "--steer" in refused([*rollout, "--paired"], capsys)
+    assert "--paired" in refused([*rollout, "--random", "2"], capsys)
     assert "at least 1" in refused([*rollout, "--episodes", "0"], capsys)
 
 
