@@ -33,7 +33,7 @@ class Rollout(PolicyOptions, SteeringOptions):
     """
 
     env: str
-    """World: libero_spatial, libero_object, libero_goal, libero_10, libero_90, ..."""
+    """World: libero_spatial, libero_object, libero_goal, libero_10, libero_90, tabletop_transport, ..."""
     out: str
     """Run folder; made if absent, resumed if it holds the same run."""
     tasks: str = "0"

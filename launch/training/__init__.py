@@ -1,1 +1,17 @@
-"""Training of the organisms."""
+"""Training of the organisms, from nothing to a checkpoint with its card.
+
+recipe          what is trained, as one immutable value
+corpus          vocabulary and sentences
+demonstrations  frames of the world, labelled by its expert for every goal and manner
+network         the policy as modules, in OpenVLA's layout
+vision          pre-training of the towers; reading of places
+injection       words written into the residual stream (the planted kind)
+fitting         optimiser, schedule, interruption and resumption
+acting          co-training on demonstrations and sentences
+train           the stages, in order
+rollouts        conditions and draws as rows of one batch
+card, card_text, model_card   the numbers of a card, and the card
+curves          losses as a plot
+
+Imports go from the bottom of this list upwards.
+"""
