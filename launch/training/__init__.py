@@ -8,10 +8,10 @@ vision          pre-training of the towers; reading of places
 injection       words written into the residual stream (the planted kind)
 fitting         optimiser, schedule, interruption and resumption
 acting          co-training on demonstrations and sentences
+curves          losses as a plot
 train           the stages, in order
 rollouts        conditions and draws as rows of one batch
 card, card_text, model_card   the numbers of a card, and the card
-curves          losses as a plot
 
 Imports go from the bottom of this list upwards.
 """
