@@ -5,7 +5,6 @@ The tolerances are those for a time embedding in float64; in float32 the expert 
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +24,10 @@ from vlasteer.steering import Feature, Steering, steer
 from vlasteer.steering.selftest import self_test
 from vlasteer.types import ActionChunk, ActionKind, Gripper, Observation
 
+FIXTURE = "pi0"
 Arrays = dict[str, NDArray[Any]]
 SETS = ("vlm_layer0", "vlm_multi", "vlm_last", "expert_layer1", "expert_multi", "vlm_and_expert")
 STEERED = [(name, alpha) for name in SETS for alpha in (0, 4, 10)]
-
-
-@pytest.fixture(scope="module")
-def manifest(shared: Path) -> dict[str, Any]:
-    return json.loads((shared / "fixtures" / "manifest.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -41,26 +36,8 @@ def tolerance(manifest: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> Arrays:
-    with np.load(shared / "fixtures" / "refs" / "pi0.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-@pytest.fixture(scope="module")
 def policy(shared: Path) -> Pi0Policy:
     return load(shared / "fixtures" / "pi0-tiny", "pi0-tiny", device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def observations(reference: Arrays, manifest: dict[str, Any]) -> list[Observation]:
-    return [
-        Observation(
-            {"image": reference[f"obs{i}_image0"], "image2": reference[f"obs{i}_image1"]},
-            task,
-            reference[f"obs{i}_state"].astype(np.float64),
-        )
-        for i, task in enumerate(manifest["pi0"]["tasks"])
-    ]
 
 
 class Run(NamedTuple):

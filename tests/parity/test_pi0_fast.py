@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from vlasteer.steering import Feature, Steering, steer
 from vlasteer.steering.selftest import self_test
 from vlasteer.types import ActionChunk, ActionKind, Observation
 
+FIXTURE = "pi0fast"
 Arrays = dict[str, NDArray[Any]]
 SCOPES = {"prefill_only": "prefill", "all": "all", "decode_only": "decode"}
 STEERED = [
@@ -38,36 +38,13 @@ LAYERS = 3
 
 
 @pytest.fixture(scope="module")
-def manifest(shared: Path) -> dict[str, Any]:
-    return json.loads((shared / "fixtures" / "manifest.json").read_text())
-
-
-@pytest.fixture(scope="module")
 def tolerance(manifest: dict[str, Any]) -> dict[str, float]:
     return manifest["recommended_abs_tolerances_fp32_cpu"]["pi0fast"]
 
 
 @pytest.fixture(scope="module")
-def reference(shared: Path) -> Arrays:
-    with np.load(shared / "fixtures" / "refs" / "pi0fast.npz", allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
-
-
-@pytest.fixture(scope="module")
 def policy(shared: Path) -> Pi0FastPolicy:
     return load(shared / "fixtures" / "pi0fast-tiny", "pi0fast-tiny", device="cpu", dtype="float32")
-
-
-@pytest.fixture(scope="module")
-def observations(reference: Arrays, manifest: dict[str, Any]) -> list[Observation]:
-    return [
-        Observation(
-            {"image": reference[f"obs{i}_image0"], "image2": reference[f"obs{i}_image1"]},
-            task,
-            reference[f"obs{i}_state"].astype(np.float64),
-        )
-        for i, task in enumerate(manifest["pi0fast"]["tasks"])
-    ]
 
 
 class Run(NamedTuple):
