@@ -140,7 +140,8 @@ def compare(episodes: Sequence[EpisodeMotion]) -> list[Comparison]:
         _line("success rate (%)", episodes, lambda e, _: 100.0 * (e.outcome is Outcome.SUCCESS)),
         _line("steps", episodes, lambda e, _: float(len(e.positions))),
     ]
-    for label, equal in (("per step", False), ("equal length", True)):
+    counts = [("per step", False), *([("equal length", True)] if _pairs(episodes) else [])]
+    for label, equal in counts:
         for axis, name in enumerate(("|dx|", "|dy|", "|dz|", "length")):
             lines.append(
                 _line(

@@ -56,6 +56,7 @@ def test_without_pairs_there_are_no_differences() -> None:
     table = compare([episode(STEERED, 0, 10, 0.01)])
     assert all(line.difference is None for line in table)
     assert "difference" not in format_table(table)
+    assert "equal length" not in format_table(table)  # nothing to be as long as
 
 
 def test_the_interval_covers_the_mean_and_needs_two_values() -> None:
