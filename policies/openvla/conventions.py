@@ -8,9 +8,9 @@ A checkpoint does not say it. The table:
     fractal20220817_data   metres and radians per step, 3 Hz (Brohan et al. 2022, "RT-1")
     berkeley_autolab_ur5   metres and radians per step, 5 Hz (Chen et al., "Berkeley UR5 Demonstration Dataset")
 
-LIBERO's row was checked against its simulation, the tabletop's is our own. Of the last three, the rates agree with public
-tables of Open X-Embodiment's control frequencies; that their numbers are metres and radians was NOT checked against
-the data. No world of this package takes these rates; check the units before an arm does.
+LIBERO's row was checked against its simulation, the tabletop's is our own. Of the last three, the rates agree with
+public tables of Open X-Embodiment's control frequencies; that their numbers are metres and radians was NOT checked
+against the data. No world of this package takes these rates; check the units before an arm does.
 
 Rotations of the last three are Euler angle increments, which for steps this small equal the rotation vector that
 `ActionKind.EE_DELTA` means. OpenVLA's data pipeline turns all grippers into 1 open, 0 closed.
