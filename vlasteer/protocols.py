@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from vlasteer.types import ActionChunk, ActionSpec, EpisodeInfo, EpisodeKey, Observation, Outcome, StepRecord
+from vlasteer.types import (
+    ActionChunk,
+    ActionSpec,
+    EpisodeInfo,
+    EpisodeKey,
+    Executed,
+    Observation,
+    Outcome,
+    RobotStatus,
+    StepRecord,
+)
 
 if TYPE_CHECKING:
     from vlasteer.anatomy import Anatomy
@@ -114,6 +124,46 @@ class World(Protocol):
 
     def close(self) -> None:
         """Release windows, sockets and processes. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Robot(World, Protocol):
+    """A world that does not wait: it moves while the policy thinks.
+
+    `act` is for the synchronous mode: it submits one action and waits its period. In the overlapping mode chunks are
+    submitted whole and the loop follows their execution with `advance`. Time is the monotonic clock, as in
+    `Observation.time_s`. Every method may be called from any thread.
+    """
+
+    @property
+    def status(self) -> RobotStatus:
+        """The newest; never blocks."""
+        ...
+
+    def permit(self, held: bool) -> None:
+        """The operator's hold-to-run, repeated at least every 0.1 s while held. A permission that is older than 0.3 s
+        counts as released: the arm decelerates and holds, and goes on only after a released and a new held one."""
+        ...
+
+    def submit(self, actions: NDArray[np.float64], observed_at_s: float, *, speed: float = 1.0) -> int:
+        """Replace what has not been executed yet by a chunk [n, size] that answers the observation of that time.
+
+        Steps that are already past are dropped, but never the only one of a chunk. One bad value rejects the whole.
+        `speed` in (0, 1] stretches its time. Returns how many steps were dropped.
+
+        Raises:
+            InputError: not finite, of another shape or beyond any sense; nothing was taken.
+            WorldError: too old, or the robot has stopped.
+        """
+        ...
+
+    def advance(self) -> Executed | None:
+        """Wait for the end of the control period; what was executed in it, or None when the robot held."""
+        ...
+
+    def stop(self, reason: str) -> None:
+        """Decelerate, end the program on the controller, release; only a new `reset` begins again. Idempotent."""
         ...
 
 

@@ -216,3 +216,65 @@ class EpisodeInfo:
     action_spec: ActionSpec
     feature_names: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a robot did in one control period.
+
+    Attributes:
+        action: float64 [size], what was really sent, in the world's convention.
+        index: which action of the newest submitted chunk it was.
+        extra: further numbers for the recording, the same names in every period: safety bits, stretch of time,
+            timestamps of every source.
+    """
+
+    action: NDArray[np.float64]
+    index: int
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+class Phase(StrEnum):
+    """What a robot's motion is at."""
+
+    DISARMED = "disarmed"
+    """Connected at most; nothing that moves is sent."""
+    HOLDING = "holding"
+    """Armed and standing still: the operator has let go, or there is nothing to execute."""
+    RUNNING = "running"
+    """Executing what was submitted."""
+    STOPPED = "stopped"
+    """Ended by a fault, a stop or the safety layer; only a new start by a person leads on."""
+
+
+@dataclass(frozen=True)
+class RobotStatus:
+    """How a robot is, for people and pages.
+
+    Attributes:
+        phase: of its motion.
+        safety: the controller's safety state in words, e.g. "normal", "protective stop".
+        reason: why it does not move, or what the safety layer limits at the moment; "" when nothing is to be said.
+        dry_run: whether nothing that moves is ever sent.
+        state_age_s: age of the newest robot state.
+        loop_rate_hz: measured rate of the servo loop.
+        latency_s: from the observation to the first motion that answered it, of the newest chunk; NaN before.
+        joints: float64 [6] measured joint angles (rad).
+        tcp_pose: float64 [6] measured position (m) and rotation vector (rad) of the tool in the base frame.
+        tcp_speed_m_s: measured.
+        gripper: opening from 0 (closed) to 1 (open); NaN without one.
+        camera_ages_s: camera name -> age of its newest frame.
+    """
+
+    phase: Phase
+    safety: str
+    reason: str
+    dry_run: bool
+    state_age_s: float
+    loop_rate_hz: float
+    latency_s: float
+    joints: NDArray[np.float64]
+    tcp_pose: NDArray[np.float64]
+    tcp_speed_m_s: float
+    gripper: float = float("nan")
+    camera_ages_s: Mapping[str, float] = field(default_factory=dict)
