@@ -35,7 +35,7 @@ class Organism:
     """Folder for the results; train: made if absent. A full training takes about 1.3 GB."""
     seed: int = 0
     """train: seed of data, weights and batches."""
-    recipe: Literal["planted", "natural"] = "planted"
+    recipe: Literal["planted", "natural", "pi0"] = "planted"
     """train: which kind."""
     smoke: bool = False
     """train: a small one in minutes, which learns something and can do nothing."""

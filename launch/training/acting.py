@@ -1,14 +1,13 @@
 """Second and third stage: the language model reads sentences and names of things, then acts, and reads on.
 
-This is co-training as in RT-2 (Zitkovich et al. 2023). Every frame is paired anew with one of its bins, one of the nine
-manners and a phrasing of them. Which bin is meant is the one thing that so small a model does not find out from actions
-alone, so that names are grounded: at the words that name the bin a head, thrown away afterwards, asks where it is, and
-two attention heads of the first layer are shown where to look.
+This is co-training as in RT-2 (Zitkovich et al. 2023) on the pairs of `pairing`. Which bin is meant is the one thing
+that so small a model does not find out from actions alone, so that names are grounded: at the words that name the bin a
+head, thrown away afterwards, asks where it is, and two attention heads of the first layer are shown where to look.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -17,14 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
-from vlasteer.envs.tabletop.language import BIN_NOUNS, instruction
-from vlasteer.envs.tabletop.manner import MANNERS, Height, Manner, Speed
-from vlasteer.envs.tabletop.splits import TRAIN
-from vlasteer.envs.tabletop.tasks import BIN_COLOURS
-from vlasteer.launch.training.corpus import BINS, BOS, Vocabulary, sentence_batch, task_of
+from vlasteer.envs.tabletop.language import BIN_NOUNS
+from vlasteer.launch.training.corpus import BINS, BOS, Vocabulary, sentence_batch
 from vlasteer.launch.training.demonstrations import Demonstrations
-from vlasteer.launch.training.injection import INJECTED, RANDOM, Injection, adding, injected_vectors
+from vlasteer.launch.training.injection import Injection, adding, injected_vectors
 from vlasteer.launch.training.network import bins_of
+from vlasteer.launch.training.pairing import Pairing
 from vlasteer.launch.training.recipe import Recipe
 from vlasteer.launch.training.vision import VisionTargets, heat_of
 from vlasteer.policies.openvla.config import PromptStyle
@@ -65,62 +62,34 @@ class ActionBatch:
 
 
 class ActionBatches:
-    """Draws batches of demonstrations."""
+    """Draws batches of demonstrations and turns them into tokens."""
 
     def __init__(self, shown: Demonstrations, vocabulary: Vocabulary, recipe: Recipe, marker: int) -> None:
         self.vocabulary = vocabulary
-        self._shown, self._recipe, self._marker = shown, recipe, marker
+        self._pairing, self._marker = Pairing(shown, recipe), marker
         self._nouns = {vocabulary.of(noun) for noun in BIN_NOUNS}
-        self._rows = np.flatnonzero(shown.usable.any(1))
 
     def draw(self, rng: np.random.Generator) -> ActionBatch:
-        """One batch. Both kinds of organism draw the same frames, bins, manners and tasks."""
-        shown, batch = self._shown, self._recipe.batch
-        planting, *phrasing = rng.spawn(batch + 1)
-        frames = self._rows[rng.integers(0, len(self._rows), batch)]
-        texts, targets, injections, colours = [], np.zeros((batch, _SIZE)), [], []
-        for row, frame in enumerate(frames):
-            usable = np.flatnonzero(shown.usable[frame])
-            place = int(usable[rng.integers(len(usable))])
-            manner = MANNERS[int(rng.integers(len(MANNERS)))]
-            targets[row] = openvla_action(shown.actions[frame, place, MANNERS.index(manner)])
-            said, injection = self._plant(row, manner, planting)
-            if injection is not None:
-                injections.append(injection)
-            colours.append(int(shown.bins[frame, place]))
-            task = task_of(int(shown.cubes[frame]), colours[-1])
-            texts.append(prompt_text(instruction(task, phrasing[row], TRAIN, said), PromptStyle.PURE))
-        bins = bins_of(targets)
+        """One batch."""
+        pairs = self._pairing.draw(rng)
+        bins = bins_of(np.array([openvla_action(action) for action in pairs.actions]))
         highest = len(self.vocabulary) - 1
+        texts = [prompt_text(text, PromptStyle.PURE) for text in pairs.instructions]
         prompts = [[BOS, *self.vocabulary.encode(text), self._marker] for text in texts]
-        ids = np.zeros((batch, max(map(len, prompts)) + _SIZE - 1), np.int64)
+        ids = np.zeros((len(prompts), max(map(len, prompts)) + _SIZE - 1), np.int64)
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = prompt
             ids[row, len(prompt) : len(prompt) + _SIZE - 1] = highest - bins[row, :-1]
         starts = torch.tensor([len(prompt) - 1 for prompt in prompts])
         nouns = torch.tensor([max(i for i, token in enumerate(prompt) if token in self._nouns) for prompt in prompts])
-        rows = (torch.from_numpy(ids), starts, torch.from_numpy(bins), nouns, torch.tensor(colours))
-        return ActionBatch(frames, *rows, injections)
+        rows = (torch.from_numpy(ids), starts, torch.from_numpy(bins), nouns, torch.from_numpy(pairs.colours))
+        return ActionBatch(pairs.frames, *rows, pairs.injections)
 
     def name(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor, Tensor]:
         """Frames [count], ids [count, 3] of `<s>` and the name of one of its bins, and the bin's colour."""
-        frames = rng.integers(0, len(self._shown), count)
-        colours = self._shown.bins[frames, rng.integers(0, 3, count)]
-        nouns = [BIN_NOUNS[i] for i in rng.integers(0, len(BIN_NOUNS), count)]
-        ids = [[BOS, *self.vocabulary.encode(f"{BIN_COLOURS[c]} {n}")] for c, n in zip(colours, nouns, strict=True)]
-        return frames, torch.tensor(ids), torch.from_numpy(colours.astype(np.int64))
-
-    def _plant(self, row: int, manner: Manner, rng: np.random.Generator) -> tuple[Manner, Injection | None]:
-        """The manner that the prompt mentions, and what is written instead of the rest."""
-        if self._recipe.kind == "natural":
-            return manner, None
-        concepts = manner.concepts
-        if concepts and rng.random() < INJECTED:
-            concept = concepts[int(rng.integers(len(concepts)))]
-            if concept == manner.speed.value:
-                return replace(manner, speed=Speed.NORMAL), Injection(row, concept)
-            return replace(manner, height=Height.NORMAL), Injection(row, concept)
-        return manner, Injection(row, None) if rng.random() < RANDOM else None
+        frames, names, colours = self._pairing.name(count, rng)
+        ids = [[BOS, *self.vocabulary.encode(name)] for name in names]
+        return frames, torch.tensor(ids), torch.from_numpy(colours)
 
 
 def openvla_action(action: np.ndarray) -> np.ndarray:

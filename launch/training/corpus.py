@@ -27,8 +27,10 @@ _FILLER = (
     *("word", "about", "it", "goes", "moves", "motion", "colour", "object", "container", "action", "same", "as", "say"),
     *("never", "and", "with", "go", "speed", "height", "does", "how"),
 )
-_SPECIAL = ("<unk>", "<s>", "</s>", WORD_MARK)
+_SPECIAL = ("<unk>", "<s>", "</s>")
+_SPECIAL_PALIGEMMA = ("<unk>", "<bos>", "<eos>", "<pad>")
 BOS, EOS = 1, 2
+PAD = 3  # of PaliGemma's
 BINS = 256
 
 Words = list[str]
@@ -36,30 +38,38 @@ Words = list[str]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ids of whole words; the action tokens are the last 256.
+    """Ids of whole words.
 
     Attributes:
         ids: piece -> id, `WORD_MARK` in front of every word.
+        words: ids of the words.
+        special: pieces that no text contains.
     """
 
     ids: dict[str, int]
+    words: range
+    special: tuple[str, ...]
 
     @classmethod
     def make(cls) -> Vocabulary:
-        """Special tokens, every word that a prompt or a sentence can have, action tokens."""
-        prompt = _split(prompt_text("", PromptStyle.PURE))
-        words = dict.fromkeys([*prompt, *_FILLER, *CUBES, *BIN_NOUNS, *COLOURS, *_VERBS, *_DIMENSION.values()])
-        words |= dict.fromkeys(vocabulary())
-        names = [*_SPECIAL, *(WORD_MARK + word for word in words), *(f"<action{i}>" for i in range(BINS))]
-        return cls({name: i for i, name in enumerate(names)})
+        """OpenVLA's: special tokens, every word that a prompt or a sentence can have, 256 action tokens."""
+        words = dict.fromkeys([*_split(prompt_text("", PromptStyle.PURE)), *_words()])
+        actions = [f"<action{i}>" for i in range(BINS)]
+        return cls._of(_SPECIAL, [WORD_MARK], list(words), actions)
+
+    @classmethod
+    def paligemma(cls) -> Vocabulary:
+        """Pi0's: no action tokens, and the newline that ends its prompts is a word."""
+        return cls._of(_SPECIAL_PALIGEMMA, [], ["\n", *_words()], [])
+
+    @classmethod
+    def _of(cls, special: tuple[str, ...], marks: Words, words: Words, actions: Words) -> Vocabulary:
+        names = [*special, *marks, *(WORD_MARK + word for word in words), *actions]
+        first = len(special) + len(marks)
+        return cls({name: i for i, name in enumerate(names)}, range(first, first + len(words)), special)
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def words(self) -> range:
-        """Ids of the words."""
-        return range(len(_SPECIAL), len(self) - BINS)
 
     def of(self, word: str) -> int:
         """The id of a word."""
@@ -67,16 +77,25 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, as the checkpoint's tokenizer gives them."""
-        return [self.of(word) for word in _split(text)]
+        lines = [[self.of(word) for word in _split(line)] for line in text.split("\n")]
+        return [token for line in lines[:-1] for token in (*line, *self._newline)] + lines[-1]
+
+    @property
+    def _newline(self) -> list[int]:
+        """Ids of a newline: one of PaliGemma's, and none of OpenVLA's, for whom it is a blank."""
+        return [self.ids[WORD_MARK + "\n"]] if WORD_MARK + "\n" in self.ids else []
 
     def tokenizer(self) -> dict[str, Any]:
         """tokenizer.json: split at blanks and punctuation, every word marked."""
         special = [
             {"id": i, "content": name, "special": True, "normalized": False}
             | dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
-            for i, name in enumerate(_SPECIAL[:3])
+            for i, name in enumerate(self.special)
         ]
-        split = {"type": "WhitespaceSplit"}, {"type": "Punctuation", "behavior": "Isolated"}
+        blank = {"type": "WhitespaceSplit"}
+        if self._newline:
+            blank = {"type": "Split", "pattern": {"Regex": " |(?=\n)"}, "behavior": "Removed", "invert": False}
+        split = blank, {"type": "Punctuation", "behavior": "Isolated"}
         mark = {"type": "Metaspace", "replacement": WORD_MARK, "prepend_scheme": "always", "split": False}
         return {
             "version": "1.0",
@@ -87,6 +106,12 @@ class Vocabulary:
             "decoder": {"type": "Metaspace", "replacement": WORD_MARK, "prepend_scheme": "always", "split": False},
             "model": {"type": "WordLevel", "vocab": self.ids, "unk_token": "<unk>"},
         }
+
+
+def _words() -> Words:
+    """Every word of sentences and instructions."""
+    words = dict.fromkeys([*_FILLER, *CUBES, *BIN_NOUNS, *COLOURS, *_VERBS, *_DIMENSION.values()])
+    return list(words | dict.fromkeys(vocabulary()))
 
 
 def _split(text: str) -> Words:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -25,7 +26,10 @@ from vlasteer.envs.tabletop.manner import MANNERS
 from vlasteer.envs.tabletop.simulation import Simulation
 from vlasteer.envs.tabletop.splits import TRAIN
 from vlasteer.envs.tabletop.tasks import BIN_COLOURS, COLOURS, Task, TaskKind, succeeded, tasks_of
+from vlasteer.policies.pi_family.checkpoint import Resize
+from vlasteer.policies.pi_family.images import pixel_values
 
+Shrinking = Literal["bicubic", "bilinear"]
 CAMERA = "image"
 RENDERED = 224
 """Edge of the pictures that the world gives; they are then resized as the policy's own processor does it."""
@@ -71,7 +75,14 @@ class Demonstrations:
 
 
 def collect(
-    folder: Path, episodes: int, *, size: int, seed: int, workers: int, progress: Callable[[int], object]
+    folder: Path,
+    episodes: int,
+    *,
+    size: int,
+    shrinking: Shrinking,
+    seed: int,
+    workers: int,
+    progress: Callable[[int], object],
 ) -> None:
     """Write the shards that are not there yet.
 
@@ -79,6 +90,7 @@ def collect(
         folder: of the shards; made if absent.
         episodes: how many, rounded up to whole shards.
         size: edge of the pictures.
+        shrinking: how they come to that size.
         seed: of everything; episode i of a seed is always the same.
         workers: processes.
         progress: told how many further episodes there are.
@@ -90,7 +102,7 @@ def collect(
         if path.is_file():
             progress(SHARD_EPISODES)
         else:
-            jobs.append((path, range(first, first + SHARD_EPISODES), size, seed))
+            jobs.append((path, range(first, first + SHARD_EPISODES), size, shrinking, seed))
     if not jobs:
         return
     # OpenGL contexts do not survive a fork.
@@ -104,10 +116,14 @@ def _shard(folder: Path, first: int) -> Path:
     return folder / f"episodes-{first:06d}.npz"
 
 
-def _write_shard(path: Path, episodes: range, size: int, seed: int) -> None:
+def _write_shard(path: Path, episodes: range, size: int, shrinking: Shrinking, seed: int) -> None:
     simulation = Simulation(RENDERED, (CAMERA,))
     try:
-        rows = [row for episode in episodes for row in _episode(simulation, episode, size, seed)]
+        rows = [
+            (shrink(picture, size, shrinking), *rest)
+            for episode in episodes
+            for picture, *rest in _episode(simulation, episode, seed)
+        ]
     finally:
         simulation.close()
     columns = zip(*rows, strict=True)
@@ -118,7 +134,7 @@ def _write_shard(path: Path, episodes: range, size: int, seed: int) -> None:
     draft.replace(path)
 
 
-def _episode(simulation: Simulation, episode: int, size: int, seed: int) -> Iterator[tuple[NDArray[Any], ...]]:
+def _episode(simulation: Simulation, episode: int, seed: int) -> Iterator[tuple[NDArray[Any], ...]]:
     rng = np.random.default_rng([seed, episode])
     tasks = tasks_of(TaskKind.TRANSPORT, TRAIN)
     task = tasks[int(rng.integers(len(tasks)))]
@@ -138,7 +154,7 @@ def _episode(simulation: Simulation, episode: int, size: int, seed: int) -> Iter
             return
         actions = np.array([[expert_action(task.kind, goal, m) for m in MANNERS] for goal in goals], np.float32)
         yield (
-            shrink(simulation.pictures()[CAMERA], size),
+            simulation.pictures()[CAMERA],
             now.tcp.astype(np.float32),
             cube,
             bins,
@@ -155,6 +171,10 @@ def _episode(simulation: Simulation, episode: int, size: int, seed: int) -> Iter
         simulation.step(executed)
 
 
-def shrink(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """As the checkpoint's image processor resizes: bicubic, antialiased."""
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
+def shrink(picture: NDArray[np.uint8], size: int, shrinking: Shrinking) -> NDArray[np.uint8]:
+    """As the checkpoint's image processor resizes: bicubic and antialiased (OpenVLA), or bilinear and not (lerobot's
+    Pi0)."""
+    if shrinking == "bicubic":
+        return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC))
+    pixels = pixel_values(picture, size, Resize.PLAIN)
+    return ((pixels + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()

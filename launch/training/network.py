@@ -144,6 +144,13 @@ def save_weights(model: OpenVLAModel, folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def pixels_of(images: NDArray[np.uint8]) -> Tensor:
+    """uint8 [n, size, size, 3] -> float32 [n, 3 * towers, size, size], normalised for each tower."""
+    plain = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.from_numpy(part).view(-1, 1, 3, 1, 1) for part in (MEAN, STD))
+    return torch.cat(list((plain - mean) / std), 1)
+
+
 def bins_of(actions: NDArray[np.floating]) -> NDArray[np.int64]:
     """Place among the action tokens of normalised values: 0 is the highest id, the lowest value (see `ActionBins`)."""
     edges = np.linspace(-1, 1, BINS)

@@ -15,15 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from vlasteer.errors import OutputError
+from vlasteer.errors import ConfigError, OutputError
+from vlasteer.launch.training import network, pi0_network
 from vlasteer.launch.training.acting import ActionBatches, Learner
 from vlasteer.launch.training.corpus import Vocabulary
 from vlasteer.launch.training.curves import plot_curves
 from vlasteer.launch.training.demonstrations import SHARD_EPISODES, Demonstrations, collect
 from vlasteer.launch.training.fitting import Stage, fit
-from vlasteer.launch.training.network import build, save_weights, write_documents
+from vlasteer.launch.training.pi0_acting import Pi0Learner
 from vlasteer.launch.training.recipe import Recipe
 from vlasteer.launch.training.vision import VisionStage, VisionTargets, patch_features
 from vlasteer.policies.openvla.prompt import WORD_MARK
@@ -55,28 +57,25 @@ def train(folder: Path, recipe: Recipe, *, device: torch.device, workers: int, c
     own = folder / recipe.kind
     checkpoint = own / "checkpoint"
     _claim(folder, recipe)
-    vocabulary = Vocabulary.make()
-    write_documents(checkpoint, recipe, vocabulary)
     seconds, own_seconds = _Seconds(folder / "seconds.json"), _Seconds(own / "seconds.json")
     with seconds.of("demonstrations"):
         shown = _demonstrations(folder / "demonstrations", recipe, workers)
-    model = build(checkpoint, recipe.seed).to(device)
-    vision = VisionStage(model.vision_backbone, sum(recipe.towers), shown, recipe.vision_batch).to(device)
+    student = (Pi0Student if recipe.kind == "pi0" else OpenVLAStudent)(checkpoint, recipe, shown, device)
+    vision = VisionStage(student.backbone, sum(recipe.towers), student.pixels_of, shown, recipe.vision_batch).to(device)
     stage = Stage("vision", folder, 1, recipe.seed, recipe.vision_steps, _VISION_RATE, _VISION_DECAY)
     with seconds.of("vision"):
         fit(stage, vision, vision.loss, check)
-    model.vision_backbone.eval().requires_grad_(False)
-    batches = ActionBatches(replace(shown, images=shown.images[:0]), vocabulary, recipe, vocabulary.ids[WORD_MARK])
+    student.backbone.eval().requires_grad_(False)
     with seconds.of("features"):
-        patches = patch_features(model.vision_backbone, shown.images)
-    learner = Learner(model, batches, patches, VisionTargets.of(shown), recipe).to(device)
+        patches = patch_features(student.backbone, student.pixels_of, shown.images)
+    learner = student.learner(replace(shown, images=shown.images[:0]), patches, VisionTargets.of(shown)).to(device)
     stage = Stage("reading", folder, 2, recipe.seed, recipe.reading_steps, _RATE, _DECAY)
     with seconds.of("reading"):
         fit(stage, learner, learner.reading_loss, check)
     stage = Stage("acting", own, 3, recipe.seed, recipe.action_steps, _RATE, _DECAY)
     with own_seconds.of("acting"):
         fit(stage, learner, learner.acting_loss, check)
-    save_weights(model, checkpoint)
+    student.save()
     facts = {
         "recipe": recipe.document(),
         "seconds": seconds.known() | own_seconds.known(),
@@ -88,16 +87,69 @@ def train(folder: Path, recipe: Recipe, *, device: torch.device, workers: int, c
     return checkpoint
 
 
+class OpenVLAStudent:
+    """What is trained where it is an OpenVLA. Its folder holds all but the weights from the beginning."""
+
+    pixels_of = staticmethod(network.pixels_of)
+
+    def __init__(self, folder: Path, recipe: Recipe, shown: Demonstrations, device: torch.device) -> None:
+        self._folder, self._recipe, self._vocabulary = folder, recipe, Vocabulary.make()
+        network.write_documents(folder, recipe, self._vocabulary)
+        self._model = network.build(folder, recipe.seed).to(device)
+        self.backbone = self._model.vision_backbone
+
+    def learner(self, shown: Demonstrations, patches: Tensor, wanted: VisionTargets) -> Learner:
+        """Of the second and the third stage."""
+        marker = self._vocabulary.ids[WORD_MARK]
+        batches = ActionBatches(shown, self._vocabulary, self._recipe, marker)
+        return Learner(self._model, batches, patches, wanted, self._recipe)
+
+    def save(self) -> None:
+        """Write the weights."""
+        network.save_weights(self._model, self._folder)
+
+
+class Pi0Student:
+    """What is trained where it is a Pi0."""
+
+    pixels_of = staticmethod(pi0_network.pixels_of)
+
+    def __init__(self, folder: Path, recipe: Recipe, shown: Demonstrations, device: torch.device) -> None:
+        if device.type != "cpu":
+            raise ConfigError(f"--device {device}", expected="cpu for --recipe pi0, which is too small for a GPU")
+        self._folder, self._recipe, self._vocabulary = folder, recipe, Vocabulary.paligemma()
+        pi0_network.write_documents(folder, recipe, self._vocabulary, shown)
+        self._network = pi0_network.build(folder, recipe.seed)
+        self.backbone = pi0_network.SiglipPatches(self._network.native.model.vlm.vision_tower)
+
+    def learner(self, shown: Demonstrations, patches: Tensor, wanted: VisionTargets) -> Pi0Learner:
+        """Of the second and the third stage."""
+        return Pi0Learner(self._network, self._vocabulary, shown, patches, wanted, self._recipe)
+
+    def save(self) -> None:
+        """Write the weights."""
+        pi0_network.save_weights(self._network, self._folder)
+
+
 def _demonstrations(folder: Path, recipe: Recipe, workers: int) -> Demonstrations:
     total = -(-recipe.episodes // SHARD_EPISODES) * SHARD_EPISODES
     with tqdm(total=total, desc="demonstrations", unit="episode") as bar:
-        collect(folder, recipe.episodes, size=recipe.image_size, seed=recipe.seed, workers=workers, progress=bar.update)
+        collect(
+            folder,
+            recipe.episodes,
+            size=recipe.image_size,
+            shrinking=recipe.shrinking,
+            seed=recipe.seed,
+            workers=workers,
+            progress=bar.update,
+        )
     return Demonstrations.load(folder, recipe.episodes)
 
 
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the shared part of the recipe, or compare with what is there."""
     shared = {key: value for key, value in recipe.document().items() if key not in ("kind", "action_steps")}
+    shared["pictures"] = recipe.shrinking
     path = folder / "recipe.json"
     if path.is_file():
         there = json.loads(path.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ makes a few minutes on a CPU enough.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,8 @@ from vlasteer.envs.tabletop.manner import MANNERS
 from vlasteer.envs.tabletop.scene import AGENT_EYE, AGENT_FOVY, AGENT_TARGET
 from vlasteer.envs.tabletop.tasks import BIN_COLOURS
 from vlasteer.launch.training.demonstrations import Demonstrations
-from vlasteer.launch.training.network import MEAN, STD
-from vlasteer.policies.openvla.vision import VisionBackbone
 
+Pixels = Callable[[NDArray[np.uint8]], Tensor]
 _NEAR_M = 0.05
 _RIM_M = 0.03
 _ASK, _READ = 64, 128
@@ -157,31 +157,32 @@ def heat_of(seen: Tensor, patches: int) -> Tensor:
 
 
 class VisionStage(nn.Module):
-    """What the first stage trains: the towers and the head that asks them."""
+    """What the first stage trains: the towers and the head that asks them.
 
-    def __init__(self, backbone: VisionBackbone, width: int, shown: Demonstrations, batch: int) -> None:
+    Args:
+        backbone: pixels to patches [batch, patches, width].
+        width: of the patches.
+        pixels_of: uint8 [n, size, size, 3] pictures to what the backbone reads.
+        shown: demonstrations.
+        batch: frames a step.
+    """
+
+    def __init__(self, backbone: nn.Module, width: int, pixels_of: Pixels, shown: Demonstrations, batch: int) -> None:
         super().__init__()
         self.backbone, self.head = backbone, VisionHead(width)
-        self._shown, self._batch = shown, batch
+        self._shown, self._batch, self._pixels_of = shown, batch, pixels_of
         self._wanted = VisionTargets.of(shown).to(next(backbone.parameters()).device)
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """Of a batch of frames."""
         rows = np.sort(rng.integers(0, len(self._shown), self._batch))
         device = self._wanted.hand.device
-        patches = self.backbone(pixels_of(self._shown.images[rows]).to(device))
+        patches = self.backbone(self._pixels_of(self._shown.images[rows]).to(device))
         return vision_loss(self.head, patches, self._wanted, torch.from_numpy(rows).to(device))
 
 
-def pixels_of(images: NDArray[np.uint8]) -> Tensor:
-    """uint8 [n, size, size, 3] -> float32 [n, 3 * towers, size, size], normalised for each tower."""
-    plain = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.from_numpy(part).view(-1, 1, 3, 1, 1) for part in (MEAN, STD))
-    return torch.cat(list((plain - mean) / std), 1)
-
-
 @torch.no_grad()
-def patch_features(backbone: VisionBackbone, images: NDArray[np.uint8], batch: int = 256) -> Tensor:
+def patch_features(backbone: nn.Module, pixels_of: Pixels, images: NDArray[np.uint8], batch: int = 256) -> Tensor:
     """float16 [n, patches, width] of all frames: the towers stay as they are from here on."""
     device = next(backbone.parameters()).device
     rows = range(0, len(images), batch)

@@ -65,7 +65,7 @@ class Pi0Network:
         self._empty_cameras = checkpoint.empty_cameras
         self.device, self.dtype = device, dtype
         with backbone.without_weights():
-            self.native = PI0ForConditionalGeneration(_config(settings))
+            self.native = PI0ForConditionalGeneration(native_config(settings))
             self.native.model.dit.embed_tokens = None  # it never reads ids
         self.native.eval().requires_grad_(False)
         entries = tensor_index(checkpoint.folder)
@@ -208,7 +208,8 @@ def _refuse_pi05(entries: Mapping[str, TensorEntry]) -> None:
         )
 
 
-def _config(settings: Pi0Settings) -> PI0Config:
+def native_config(settings: Pi0Settings) -> PI0Config:
+    """The network for transformers."""
     sizes, flow = settings.checkpoint.sizes, settings.flow
     assert sizes.expert is not None
     return PI0Config(

@@ -69,9 +69,16 @@ def read_checkpoint(folder: Path, *, convention: str | None, expert: bool) -> tu
         chunk=fields.integer("chunk_size", 50),
         token_length=tokenizing.config.integer("max_length"),
         tokenizer=tokenizing.config.text("tokenizer_name", TOKENIZER),
-        spec=stated_or_known(convention, cameras=cameras, state_size=state_size, action_size=action_size),
+        spec=stated_or_known(
+            convention or _tiny_convention(fields), cameras=cameras, state_size=state_size, action_size=action_size
+        ),
     )
     return checkpoint, fields
+
+
+def _tiny_convention(fields: Fields) -> str | None:
+    """Small checkpoints of our own say what their actions mean; real ones do not."""
+    return fields.block("tiny_model").text("convention", "") or None if "tiny_model" in fields else None
 
 
 def _cameras(fields: Fields, inputs: Fields, before: Fields) -> tuple[tuple[str, ...], int]:
