@@ -1,8 +1,10 @@
-"""A policy and a world small enough to compute by hand, fitting the contracts."""
+"""A policy, a world and a robot small enough to compute by hand, fitting the contracts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vlasteer.anatomy import Anatomy, Site, SiteKey, TokenBasis
+from vlasteer.errors import InputError, WorldError
 from vlasteer.passes import PassContext
 from vlasteer.types import (
     EE_NAMES,
@@ -17,9 +20,12 @@ from vlasteer.types import (
     ActionKind,
     ActionSpec,
     EpisodeKey,
+    Executed,
     Gripper,
     Observation,
     Outcome,
+    Phase,
+    RobotStatus,
 )
 
 HIDDEN, WIDTH, LAYERS, VOCABULARY, POSITIONS = 16, 32, 3, 60, 6
@@ -115,9 +121,11 @@ class ToyPolicy:
         self.asked.append(len(observations))
         last = self.logits(observations, rows)[:, -1].double().numpy()
         chunks = []
-        for seen, values in zip(observations, last, strict=True):
+        for row, seen, values in zip(rows, observations, last, strict=True):
             actions = np.tanh(np.stack([values[:7], values[7:14]]))
-            chunks.append(ActionChunk(actions, SPEC, actions, observed_at_s=seen.time_s, inference_s=0.01))
+            applied = self.context.applied(row)
+            chunk = ActionChunk(actions, SPEC, actions, observed_at_s=seen.time_s, inference_s=0.01, applied=applied)
+            chunks.append(chunk)
         return chunks
 
     def example(self, seed: int = 0) -> Observation:
@@ -166,3 +174,92 @@ class ToyWorld:
 
     def close(self) -> None:
         self.closed = True
+
+
+class ToyClock:
+    """Seconds that pass only when somebody sleeps; `real_s` of real time go by with each sleep, for other threads."""
+
+    def __init__(self, real_s: float = 0.0) -> None:
+        self.now, self.real_s = 0.0, real_s
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        time.sleep(self.real_s)
+
+
+class ToyRobot(ToyWorld):
+    """The toy world as a robot: it executes what was submitted, one action a period, as long as it is permitted.
+
+    Letting go empties its queue. Time passes in `advance`, by the clock's `sleep`.
+    """
+
+    late_s = 2.0
+    """Older chunks are refused."""
+
+    def __init__(self, clock: ToyClock, horizon: int = 20) -> None:
+        super().__init__(horizon)
+        self.clock, self.period_s = clock, 1 / SPEC.rate_hz
+        self.permitted = False
+        self.stops: list[str] = []
+        self.submitted: list[tuple[float, int]] = []
+        self.on_advance: Callable[[ToyRobot], None] = lambda _: None
+        self._queue: list[NDArray[np.float64]] = []
+        self._progress, self._speed, self._lock = 0.0, 1.0, threading.Lock()
+
+    @property
+    def status(self) -> RobotStatus:
+        running = bool(self._queue) and self.permitted
+        phase = Phase.STOPPED if self.stops else Phase.RUNNING if running else Phase.HOLDING
+        reason = self.stops[0] if self.stops else ""
+        return RobotStatus(phase, "normal", reason, False, 0.0, 20.0, float("nan"), np.zeros(6), np.zeros(6), 0.0)
+
+    def reset(self, key: EpisodeKey) -> None:
+        super().reset(key)
+        self.stops.clear()
+
+    def observe(self) -> Observation:
+        seen = super().observe()
+        return Observation(seen.images, seen.instruction, seen.state, self.clock())
+
+    def permit(self, held: bool) -> None:
+        with self._lock:
+            self.permitted = held
+            if not held:
+                self._queue = []
+
+    def submit(self, actions: NDArray[np.float64], observed_at_s: float, *, speed: float = 1.0) -> int:
+        if not np.all(np.isfinite(actions)):
+            raise InputError("the chunk is not finite")
+        if self.stops:
+            raise WorldError("the robot has stopped")
+        age = self.clock() - observed_at_s
+        if age > self.late_s:
+            raise WorldError(f"the chunk is {age:.1f} s old")
+        dropped = min(int(age / self.period_s + 1e-9), len(actions) - 1)
+        with self._lock:
+            self._queue, self._progress, self._speed = list(actions), float(dropped), speed
+        self.submitted.append((observed_at_s, dropped))
+        return dropped
+
+    def advance(self) -> Executed | None:
+        self.clock.sleep(self.period_s)
+        self.on_advance(self)
+        with self._lock:
+            index = int(self._progress + 1e-9)
+            if not self.permitted or self.stops or index >= len(self._queue):
+                return None
+            self._progress += self._speed
+            executed = ToyWorld.act(self, self._queue[index] * self._speed)
+            return Executed(executed, index, {"toy": 1.0})
+
+    def act(self, action: NDArray[np.float64], *, look: bool = True) -> NDArray[np.float64]:
+        self.submit(action[None], self.clock())
+        done = self.advance()
+        return np.zeros_like(action) if done is None else done.action
+
+    def stop(self, reason: str) -> None:
+        self.stops.append(reason)
+        self._queue = []

@@ -41,13 +41,22 @@ class ChunkBroker:
     """
 
     def __init__(self, convert: Converter, replan: int) -> None:
-        if replan < 1:
-            raise ConfigError(f"replan interval {replan}", expected="at least 1 action")
-        self._convert, self._replan = convert, replan
+        self._convert, self.replan = convert, replan
         self._chunk: ActionChunk | None = None
         self._actions: NDArray[np.float64] = np.zeros((0, 0))
         self._next = 0
         self._count = -1
+
+    @property
+    def replan(self) -> int:
+        """How many actions of a chunk are executed; a new number counts from the next chunk on."""
+        return self._replan
+
+    @replan.setter
+    def replan(self, replan: int) -> None:
+        if replan < 1:
+            raise ConfigError(f"replan interval {replan}", expected="at least 1 action")
+        self._replan = replan
 
     @property
     def empty(self) -> bool:
@@ -65,6 +74,10 @@ class ChunkBroker:
         self._actions = self._convert(chunk.actions[: self._replan])
         self._next = 0
         self._count += 1
+
+    def clear(self) -> None:
+        """Forget what is left, so that the policy is asked before the next action."""
+        self._next = len(self._actions)
 
     def pop(self) -> BrokeredAction:
         """The next action."""
