@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from vlasteer.errors import ConfigError
 
 if TYPE_CHECKING:
     from vlasteer.envs.tabletop.layout import Layout
+    from vlasteer.robots.twin.mujoco_plant import MuJoCoPlant
     from vlasteer.robots.twin.plant import Plant
     from vlasteer.robots.twin.service import TwinService
     from vlasteer.robots.twin.settings import TwinSettings
@@ -124,16 +126,20 @@ def tabletop_plant(settings: TwinSettings, scene: int = 0) -> Plant:
     """
     if settings.model != "ur5e":
         raise ConfigError(f"the tabletop has no {settings.model}", fix="Use --physics kinematic, or --model ur5e")
+    return arm_at_table(settings, Table(scene))
+
+
+def arm_at_table(settings: TwinSettings, table: Table, kind: type[MuJoCoPlant] | None = None) -> MuJoCoPlant:
+    """The UR5e in the scene of a table, at the settings' joint angles."""
     from vlasteer.envs.tabletop import arm, gripper
     from vlasteer.kinematics import JOINTS
     from vlasteer.robots.twin.mujoco_plant import ArmInScene, MuJoCoPlant, strengths
 
-    table = Table(scene)
     model, period = table.model, 1.0 / settings.controller.rate_hz
     model.opt.timestep = period
     strengths(model, JOINTS, arm.JOINT_TORQUE)
     names = ArmInScene(gripper_joint=gripper.FINGERS[0], gripper_travel=gripper.FINGER_TRAVEL)
-    plant = MuJoCoPlant(model, table.data, table, period, names)
+    plant = (kind or MuJoCoPlant)(model, table.data, table, period, names)
     plant.place(np.array(settings.joints, np.float64))
     return plant
 
@@ -152,22 +158,27 @@ class Table:
     """The tabletop scene as the surroundings of a plant.
 
     Pictures are drawn by a second copy of the scene, for the first is stepped meanwhile.
+
+    Args:
+        seed: of the first arrangement.
+        layout: what lies where for a seed; default: `table_layout`.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, layout: Callable[[int], Layout] = table_layout) -> None:
         from vlasteer.envs.tabletop.scene import CAMERAS
         from vlasteer.envs.tabletop.simulation import Simulation
 
         self.cameras: tuple[str, ...] = CAMERAS
         self._scene, self._shown = Simulation(_PICTURE, ()), Simulation(_PICTURE, CAMERAS)
+        self._layout_of = layout
         self._layout: Layout | None = None
         self._drawn: Layout | None = None
         self.arrange(seed)
         self.model, self.data = self._scene.model, self._scene.data
 
     def arrange(self, seed: int) -> None:
-        """Cubes, a cylinder and bins; see `table_layout`."""
-        self._layout = table_layout(seed)
+        """Cubes, a cylinder and bins."""
+        self._layout = self._layout_of(seed)
         self._scene.reset(self._layout)
 
     def snapshot(self) -> tuple[Layout | None, NDArray[np.float64]]:

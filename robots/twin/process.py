@@ -55,7 +55,10 @@ class TwinProcess:
     def __enter__(self) -> TwinProcess:
         request = json.dumps({"settings": asdict(self.settings), "plant": self._plant})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vlasteer.robots.twin", request], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "vlasteer.robots.twin", request],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # a terminal's Ctrl-C must not end a controller before the arm was stopped
         )
         try:
             self.host = self._first_line(self._process)
