@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from vlasteer.errors import ConfigError
 from vlasteer.launch.interruption import interruptible, interruptible_at_steps
 from vlasteer.launch.options import PolicyOptions, SteeringOptions, parse_indices
+from vlasteer.launch.recording import RecordingOptions
 
 if TYPE_CHECKING:
-    from vlasteer.protocols import Policy, Sink, World
-    from vlasteer.recording import DatasetWriter
+    from vlasteer.protocols import Policy, World
     from vlasteer.runs import RunFolder
     from vlasteer.runtime import PlannedEpisode
     from vlasteer.steering import Steering
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollout(PolicyOptions, SteeringOptions):
+class Rollout(PolicyOptions, SteeringOptions, RecordingOptions):
     """Run episodes in a simulated world and record them; with --paired every steered episode has its unsteered twin.
 
     An interrupted run is resumed by the same command. The folder holds run.yaml, the recording (LeRobotDataset v3:
@@ -175,23 +175,19 @@ class Rollout(PolicyOptions, SteeringOptions):
 
     def _config(self, policy: Policy, steering: Steering, plan: list[PlannedEpisode]) -> dict[str, Any]:
         """All that determines the results; what may differ between two starts of one run is left out."""
+        from vlasteer.steering.description import describe
+
         given = asdict(self)
         for name in ("policy", "pack", "steer", "out", "device", "workers", "assets", "episodes", "token_file"):
             del given[name]
         given["tasks"] = sorted({episode.info.key.task for episode in plan})
         given["starts"] = sorted({episode.info.key.start for episode in plan})
-        terms = [
-            {
-                "feature": term.name,
-                "coefficient": str(term.coefficient),
-                "operator": term.operator.value,
-                "scope": term.scope,
-                "neurons": [str(item.neuron) for item in term.feature.neurons],
-                "targets": list(term.targets()),
-            }
-            for term in steering
-        ]
-        return {"command": "rollout", **given, "checkpoint_hash": policy.checkpoint_hash, "steering": terms}
+        return {
+            "command": "rollout",
+            **given,
+            "checkpoint_hash": policy.checkpoint_hash,
+            "steering": describe(steering),
+        }
 
     def _run(
         self, policy: Policy, steering: Steering, worlds: Sequence[World], plan: list[PlannedEpisode], run: RunFolder
@@ -199,7 +195,7 @@ class Rollout(PolicyOptions, SteeringOptions):
         from vlasteer.runtime import LoopOptions, run_episodes
         from vlasteer.steering import steer
 
-        dataset = run.dataset(state_names=worlds[0].state_names)
+        dataset = run.dataset(state_names=worlds[0].state_names, lossless=self.lossless)
         finished = run.finished()
         waiting = [episode for episode in plan if episode.info.index not in finished]
         if not waiting:
@@ -209,13 +205,14 @@ class Rollout(PolicyOptions, SteeringOptions):
             print(f"Resuming: {len(finished)} of {len(plan)} episodes are there.")
         with (
             steer(policy, steering, rows=len(worlds), negative_control=self.negative_control) as port,
+            self.tapped(policy, dataset) as (asked, recorder),
             _progress(len(plan), len(finished)) as advance,
         ):
             run_episodes(
-                policy,
+                asked,
                 worlds,
                 waiting,
-                sinks=lambda _: _recorders(dataset),
+                sinks=lambda _: [recorder()],
                 port=port,
                 options=LoopOptions(self.replan, look_always=self.video == "all"),
                 on_step=advance,
@@ -232,10 +229,6 @@ class Rollout(PolicyOptions, SteeringOptions):
         if self.paired and write_side_by_side(run.path, run.path / "side_by_side.mp4"):
             contents += ", side_by_side.mp4"
         print(f"The run is in {run.path}: {contents}")
-
-
-def _recorders(dataset: DatasetWriter) -> list[Sink]:
-    return [dataset.recorder()]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
     run.yaml                what was run: the resolved configuration, and one entry per start of the program
     data/ videos/ meta/     the recording, a LeRobotDataset v3.0 (`vlasteer.recording`)
+    cameras/ calls/         beside it: cameras at their own rate, the policy's calls (`vlasteer.recording.beside`)
+    replays/                what `vlasteer replay` found
     journal/                episodes that are open
     run.lock                held while a process writes
 
@@ -34,12 +36,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlasteer.errors import ConfigError, InputError, MissingDependencyError, OutputError
-from vlasteer.recording import DatasetWriter, episode_frames, finished_episodes, read_episodes, read_steps
+from vlasteer.recording import (
+    DatasetWriter,
+    camera_frames,
+    episode_frames,
+    finished_episodes,
+    read_calls,
+    read_episodes,
+    read_steps,
+)
 from vlasteer.recording.atomic import replace_text
 from vlasteer.recording.reader import read_layout
 
 if TYPE_CHECKING:
     import pandas
+
+    from vlasteer.anatomy import SiteKey
+    from vlasteer.recording.call_files import PolicyCall
+    from vlasteer.recording.cameras import CameraFrame
 
 FILE = "run.yaml"
 FORMAT = 1
@@ -101,9 +115,14 @@ class RunFolder:
             ) from error
         return cls(folder, plain, lock, resumed=resumed)
 
-    def dataset(self, *, state_names: Sequence[str] = (), lossless: bool = False) -> DatasetWriter:
-        """The run's recording, open for appending; episodes of a process that died are sealed. Open it once."""
-        return DatasetWriter(self.path, state_names=state_names, lossless=lossless)
+    def dataset(
+        self, *, state_names: Sequence[str] = (), lossless: bool = False, extras: Sequence[str] = ()
+    ) -> DatasetWriter:
+        """The run's recording, open for appending; episodes of a process that died are sealed. Open it once.
+
+        Arguments are those of `vlasteer.recording.DatasetWriter`.
+        """
+        return DatasetWriter(self.path, state_names=state_names, lossless=lossless, extras=extras)
 
     def episodes(self) -> list[dict[str, Any]]:
         """Episodes recorded so far (`vlasteer.recording.read_episodes`)."""
@@ -190,9 +209,51 @@ class Run:
         identity = ["episode_index", "plan_index", "task", "start", "seed", "arm", "outcome", "superseded"]
         return pd.DataFrame(columns).merge(self.episodes[identity], on="episode_index", how="left")
 
+    @cached_property
+    def measures(self) -> pandas.DataFrame:
+        """One row per episode, the last attempt of each: condition, outcome, and every quantity of
+        `vlasteer.analysis.QUANTITIES` over its whole length, with the unit in the column's name.
+
+            run.measures.groupby("condition")["step_length_mm"].mean()
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            InputError: no episode was recorded.
+        """
+        from vlasteer.analysis import load_runs  # reads runs through this module
+        from vlasteer.analysis.tables import measures_of
+
+        return _pandas().DataFrame(measures_of(load_runs([self.path])[0]))
+
     def frames(self, episode: int, camera: str, start: int = 0, stop: int | None = None) -> Iterator[NDArray[np.uint8]]:
         """What a camera saw (`vlasteer.recording.episode_frames`)."""
         return episode_frames(self.path, episode, camera, start, stop)
+
+    def calls(self, episode: int) -> Iterator[PolicyCall]:
+        """What the policy was asked and answered, call by call, where that was recorded (`read_calls`)."""
+        return read_calls(self.path, episode)
+
+    def activations(self, episode: int) -> dict[SiteKey, list[NDArray[Any]]]:
+        """Activations that were recorded: site -> one array [positions, neurons] per call of the policy.
+
+        They are what enters `down_proj`, after steering. `calls` gives the same one call at a time.
+
+        Raises:
+            InputError: none were recorded.
+        """
+        found: dict[SiteKey, list[NDArray[Any]]] = {}
+        for call in self.calls(episode):
+            for site, values in call.activations.items():
+                found.setdefault(site, []).append(values)
+        if not found:
+            raise InputError(
+                f"{self.path} has no activations of episode {episode}", fix="Record them with --activations vlm:0"
+            )
+        return found
+
+    def camera(self, episode: int, camera: str) -> Iterator[CameraFrame]:
+        """Frames of a camera that was recorded at its own rate, with their times (`camera_frames`)."""
+        return camera_frames(self.path, episode, camera)
 
 
 def package_versions() -> dict[str, str]:

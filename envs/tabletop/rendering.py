@@ -82,9 +82,9 @@ class SceneRenderer:
     def draw(self, data: Any) -> list[NDArray[np.uint8]]:
         """One uint8 [size, size, 3] picture per camera, RGB, upright, of a mujoco.MjData with up-to-date poses."""
         self._gl.make_current()
-        everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(self._model, data, self._option, None, self._cameras[0], everything, self._scene)
-        self._cast_shadows(data)
+        if not self._shadows:  # after its first update a scene differs by pixels at the shadows' edges
+            self._update(data)
+        self._update(data)
         pictures = []
         for camera in self._cameras:
             mujoco.mjv_updateCamera(self._model, data, camera, self._scene)
@@ -100,6 +100,11 @@ class SceneRenderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+
+    def _update(self, data: Any) -> None:
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(self._model, data, self._option, None, self._cameras[0], everything, self._scene)
+        self._cast_shadows(data)
 
     def _cast_shadows(self, data: Any) -> None:
         first = self._scene.ngeom

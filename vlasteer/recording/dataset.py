@@ -5,6 +5,7 @@
     meta/info.json  meta/tasks.parquet  meta/stats.json
     meta/episodes/chunk-000/file-000.parquet           one row per episode, `EPISODES_PER_FILE` to a file
     journal/                                           episodes that are open, or were when their process died
+    cameras/  calls/                                   beside the dataset, not known to LeRobot (`beside`)
 
 One file per episode keeps memory and the time to append constant, and lets several episodes be open at once; the format
 allows it (each row of meta/episodes names its files). An episode belongs to the dataset from the moment that its row
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ import numpy as np
 
 from vlasteer.errors import OutputError
 from vlasteer.recording.atomic import replace_json
+from vlasteer.recording.beside import seal_beside
 from vlasteer.recording.journal import JournalContents, read_journal, remove_journal
 from vlasteer.recording.layout import IMAGES, Layout
-from vlasteer.recording.recorder import Recorder
+from vlasteer.recording.recorder import Companion, Recorder
 from vlasteer.recording.stats import KEYS, Stats, image_stats, merge_stats, vector_stats
 from vlasteer.recording.tables import (
     column_values,
@@ -65,6 +67,7 @@ class DatasetWriter:
         root: the folder; made when it does not exist.
         state_names: one short name per state dimension, for a new dataset.
         lossless: keep every pixel of the videos, for a new dataset.
+        extras: names of `StepRecord.extra` that the first step may lack, for a new dataset.
 
     Attributes:
         recovered: how many episodes were sealed from the journal.
@@ -73,12 +76,19 @@ class DatasetWriter:
         OutputError: the folder cannot be written, or holds a dataset that was not written by vlasteer.
     """
 
-    def __init__(self, root: Path | str, *, state_names: Sequence[str] = (), lossless: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        state_names: Sequence[str] = (),
+        lossless: bool = False,
+        extras: Sequence[str] = (),
+    ) -> None:
         self.root = Path(root)
         self.journals = self.root / "journal"
         self.layout: Layout | None = None
         self.recovered = 0
-        self._state_names, self._lossless = tuple(state_names), lossless
+        self._state_names, self._lossless, self._extras = tuple(state_names), lossless, tuple(extras)
         self._lock = threading.RLock()
         self._tasks: list[str] = []
         self._tail: list[dict[str, Any]] = []  # rows of the last file of meta/episodes
@@ -93,9 +103,12 @@ class DatasetWriter:
         except OSError as error:
             raise OutputError(f"{self.root} cannot be used: {error}", expected="a writable folder") from error
 
-    def recorder(self) -> Recorder:
-        """A sink that records episodes here, one at a time; take one for every episode that is open at once."""
-        return Recorder(self)
+    def recorder(self, beside: Sequence[Companion] = ()) -> Recorder:
+        """A sink that records episodes here, one at a time; take one for every episode that is open at once.
+
+        `beside` is recorded with it: `CameraRecorder`, `CallTap.recorder()`.
+        """
+        return Recorder(self, beside)
 
     def layout_for(self, episode: EpisodeInfo, first: StepRecord) -> Layout:
         """The dataset's layout, after making sure that the episode fits; the first episode defines it.
@@ -103,7 +116,7 @@ class DatasetWriter:
         Raises:
             OutputError: the episode has other features, cameras, names or conventions.
         """
-        needed = Layout.of(episode, first, self._state_names, self._lossless)
+        needed = Layout.of(episode, first, self._state_names, self._lossless, self._extras)
         with self._lock:
             if self.layout is None:
                 self._define(needed, episode.world)
@@ -118,8 +131,8 @@ class DatasetWriter:
         """
         with self._lock:
             contents = read_journal(journal)
-            if contents is not None:
-                self._append(contents, outcome)
+            if contents is not None and (episode := self._append(contents, outcome)) is not None:
+                seal_beside(journal, self.root, episode)
             remove_journal(journal)
 
     def _fitting(self, needed: Layout) -> Layout:
@@ -136,7 +149,8 @@ class DatasetWriter:
         self.layout, self._world = layout, world
         self._write_info()
 
-    def _append(self, contents: JournalContents, outcome: Outcome) -> None:
+    def _append(self, contents: JournalContents, outcome: Outcome) -> int | None:
+        """Returns the episode's index; None: it holds no whole step and is not kept."""
         if self.layout is None:
             self._define(contents.layout, contents.facts["world"])
         layout = self._fitting(contents.layout)
@@ -147,7 +161,7 @@ class DatasetWriter:
         # A process that was killed leaves a frame for every row; a machine that lost power may not.
         length = min([contents.steps.num_rows, *(count_frames(contents.video(camera)) for camera in videos)])
         if length == 0:
-            return
+            return None
         interrupted = outcome is Outcome.RUNNING or length < contents.steps.num_rows
         self._number_tasks(contents.steps["task"].unique().to_pylist())
         steps = seal_steps(
@@ -182,6 +196,7 @@ class DatasetWriter:
         self._commit(row)
         self._count(row, stats)
         self._write_totals()
+        return row["episode_index"]
 
     def _number_tasks(self, instructions: Sequence[str]) -> None:
         new = [task for task in instructions if task not in self._tasks]
@@ -205,11 +220,11 @@ class DatasetWriter:
         for name, kinds in stats.items():
             self._stats[name] = merge_stats(self._stats.get(name), kinds)
 
-    def _load(self) -> set[str]:
-        """Read what is there; returns the ids of the recordings in it."""
+    def _load(self) -> dict[str, int]:
+        """Read what is there; returns the episodes by the ids of their recordings."""
         path = self.root / "meta/info.json"
         if not path.exists():
-            return set()
+            return {}
         try:
             info = json.loads(path.read_text(encoding="utf-8"))
             self.layout = Layout.from_json(info["vlasteer"]["layout"])
@@ -219,20 +234,23 @@ class DatasetWriter:
             ) from error
         self._world = info["robot_type"]
         self._tasks = read_tasks(self.root / "meta/tasks.parquet")
-        recorded: set[str] = set()
+        recorded: dict[str, int] = {}
         for file in sorted((self.root / "meta/episodes").glob("*/*.parquet")):
             self._tail = read_table([file]).to_pylist()
             for row in self._tail:
-                recorded.add(row["recording_id"])
+                recorded[row["recording_id"]] = row["episode_index"]
                 self._count(row, _stats_of(self.layout, row))
         if self._episodes:
             self._write_totals()
         return recorded
 
-    def _recover(self, recorded: set[str]) -> None:
+    def _recover(self, recorded: Mapping[str, int]) -> None:
         for folder in sorted(path for path in self.journals.iterdir() if path.is_dir()):
             contents = read_journal(folder)
-            if contents is None or contents.identity in recorded:
+            if contents is None:
+                remove_journal(folder)
+            elif contents.identity in recorded:
+                seal_beside(folder, self.root, recorded[contents.identity])
                 remove_journal(folder)
             else:
                 self.seal(folder, Outcome(contents.steps["next.outcome"][-1].as_py()))

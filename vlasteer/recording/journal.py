@@ -4,6 +4,7 @@
         episode.json           EpisodeInfo, layout, when it began
         steps.arrow            one batch per step
         camera-0.h264          one per camera, in the layout's order
+        cameras/ calls/        what is recorded beside the steps (`beside`)
 
 A step's frames are written before its row; a step therefore counts as recorded exactly when its row is whole.
 """
@@ -58,6 +59,12 @@ class Journal:
         }
         self._frames: dict[str, Any] = {}
         self.length = 0
+
+    def folder_for(self, place: str) -> Path:
+        """A new folder for what is recorded beside the steps."""
+        folder = self.folder / place
+        folder.mkdir(parents=True)
+        return folder
 
     def prepare(self, record: StepRecord) -> Any:
         """Check a step and copy what is needed of it; what comes back goes to `write`, maybe in another thread.

@@ -19,8 +19,8 @@ statistics of pictures), in float64 where LeRobot's convention is float32, becau
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -83,8 +83,18 @@ class Layout:
     lossless: bool = False
 
     @classmethod
-    def of(cls, episode: EpisodeInfo, first: StepRecord, state_names: tuple[str, ...], lossless: bool) -> Layout:
-        """Layout that an episode needs, read off its first step. Later steps may lack images, the first may not."""
+    def of(
+        cls,
+        episode: EpisodeInfo,
+        first: StepRecord,
+        state_names: tuple[str, ...],
+        lossless: bool,
+        extras: Iterable[str] = (),
+    ) -> Layout:
+        """Layout that an episode needs, read off its first step. Later steps may lack images, the first may not.
+
+        `extras` are recorded besides those of the first step: what only some steps have.
+        """
         state = first.observation.state
         size = 0 if state is None else len(state)
         names = state_names or tuple(f"state_{i}" for i in range(size))
@@ -92,7 +102,8 @@ class Layout:
             raise OutputError(
                 f"{len(names)} state names for a state of {size} values", expected="one name per value, or no names"
             )
-        for name in (*first.observation.images, *episode.feature_names, *first.extra):
+        extras = sorted({*first.extra, *extras})
+        for name in (*first.observation.images, *episode.feature_names, *extras):
             if "/" in name:
                 raise OutputError(f"the name '{name}' contains '/'", expected="names that LeRobot takes for columns")
         return cls(
@@ -101,7 +112,7 @@ class Layout:
             state_names=names,
             cameras={name: image.shape[:2] for name, image in first.observation.images.items()},
             features=tuple(episode.feature_names),
-            extras=tuple(sorted(first.extra)),
+            extras=tuple(extras),
             lossless=lossless,
         )
 
@@ -187,7 +198,7 @@ class Layout:
             values["observation.state"] = values["world.state"] = seen.state
         values |= {f"steering.{name}": _OFF if value is None else value for name, value in steering.items()}
         values |= {f"looked.{camera}": camera in seen.images for camera in self.cameras}
-        values |= {f"extra.{name}": record.extra.get(name, _OFF) for name in self.extras}
+        values |= {f"extra.{name}": float(record.extra.get(name, _OFF)) for name in self.extras}
         for column in self.stored_columns:
             if column.names is not None or column.name == "policy.action":
                 values[column.name] = _vector(column, values[column.name], record.step)
@@ -216,7 +227,12 @@ class Layout:
             )
 
     def differences(self, other: Layout) -> list[str]:
-        """What differs, in words; empty when episodes of both fit into one dataset."""
+        """What differs, in words; empty when an episode of `other` fits into a dataset of this one.
+
+        It may lack extras: they are NaN then.
+        """
+        if set(other.extras) <= set(self.extras):
+            other = replace(other, extras=self.extras)
         mine, theirs = self.as_json(), other.as_json()
         return [f"{key}: {mine[key]} there, {theirs[key]} here" for key in mine if mine[key] != theirs[key]]
 
@@ -263,7 +279,7 @@ class Layout:
             raise OutputError(
                 f"the {kind} '{unknown[0]}' has no column in this recording",
                 expected=f"one of: {', '.join(known) or '(none)'}, as in its first step",
-                fix="Record it from the first step on, or use a new output folder",
+                fix="Record it from the first step on, declare it when the recording is opened, or use a new folder",
             )
 
 

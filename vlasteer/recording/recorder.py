@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from vlasteer.errors import OutputError
 from vlasteer.recording.journal import Journal
@@ -13,6 +16,34 @@ if TYPE_CHECKING:
     from vlasteer.recording.dataset import DatasetWriter
 
 
+class Companion(Protocol):
+    """Something that is recorded beside the steps of an episode: a camera at its own rate, the policy's calls.
+
+    What it writes into its folder is moved to its place in the run when the episode is sealed (`beside`).
+
+    Attributes:
+        place: where in the run, e.g. "cameras/wrist".
+    """
+
+    place: str
+
+    def open(self, episode: EpisodeInfo) -> None:
+        """An episode begins."""
+        ...
+
+    def begin(self, folder: Path) -> None:
+        """The first step has come; `folder` is there to be written to."""
+        ...
+
+    def step(self, record: StepRecord) -> None:
+        """One control step happened. Must not block."""
+        ...
+
+    def end(self) -> None:
+        """The episode ended; everything is on disk when this returns. Also called when nothing was begun."""
+        ...
+
+
 class Recorder:
     """Records what it is told; made by `DatasetWriter.recorder`, one for every episode that is open at a time.
 
@@ -20,8 +51,8 @@ class Recorder:
     are on disk, and this one is a few milliseconds later. The step in flight is what a `kill -9` can lose.
     """
 
-    def __init__(self, dataset: DatasetWriter) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: DatasetWriter, beside: Sequence[Companion] = ()) -> None:
+        self._dataset, self._beside = dataset, tuple(beside)
         self._episode: EpisodeInfo | None = None
         self._journal: Journal | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -35,6 +66,8 @@ class Recorder:
                 fix="Close it first, or use a recorder of its own",
             )
         self._episode = episode
+        for companion in self._beside:
+            companion.open(episode)
 
     def step(self, record: StepRecord) -> None:
         """Record a step.
@@ -50,11 +83,15 @@ class Recorder:
                 layout = self._dataset.layout_for(self._episode, record)
                 self._journal = Journal(self._dataset.journals, self._episode, layout)
                 self._thread = ThreadPoolExecutor(1, thread_name_prefix="recorder")
+                for companion in self._beside:
+                    companion.begin(self._journal.folder_for(companion.place))
             prepared = self._journal.prepare(record)
         except OSError as error:
             raise _refused(error) from error
         assert self._thread is not None
         self._pending = self._thread.submit(self._journal.write, prepared)
+        for companion in self._beside:
+            companion.step(record)
 
     def close(self, outcome: Outcome) -> None:
         """End the episode and seal it into the dataset; one without a step leaves no trace.
@@ -66,8 +103,15 @@ class Recorder:
         """
         journal, thread, pending = self._journal, self._thread, self._pending
         self._episode = self._journal = self._thread = self._pending = None
-        if journal is None or thread is None:
-            return
+        with ExitStack() as stack:  # what failed beside the episode is told when the episode is safe
+            if journal is not None and thread is not None:
+                stack.callback(self._seal, journal, thread, pending, outcome)
+            for companion in self._beside:
+                stack.callback(companion.end)
+
+    def _seal(
+        self, journal: Journal, thread: ThreadPoolExecutor, pending: Future[None] | None, outcome: Outcome
+    ) -> None:
         thread.shutdown()
         failure = None if pending is None else pending.exception()
         try:

@@ -30,17 +30,16 @@ def arrow_type(column: Column) -> pa.DataType:
     return scalar if column.shape == (1,) else pa.list_(scalar, column.shape[0])
 
 
-class StepLog:
-    """Append-only Arrow IPC stream of an open episode; each step is in the file when `append` returns.
+class RowLog:
+    """Append-only Arrow IPC stream; each row is in the file when `append` returns.
 
     Args:
         path: the file, which must not exist.
-        columns: the dataset's stored columns; `SEALED` ones are replaced by `task`, the instruction.
+        columns: of a row.
     """
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
-        kept = [(column.name, arrow_type(column)) for column in columns if column.name not in SEALED]
-        self._schema = pa.schema([("task", pa.string()), *kept])
+        self._schema = pa.schema([(column.name, arrow_type(column)) for column in columns])
         self._file = pa.OSFile(str(path), "wb")  # unbuffered
         self._writer = pa.ipc.new_stream(self._file, self._schema)
 
@@ -58,6 +57,18 @@ class StepLog:
         self._file.close()
 
 
+class StepLog(RowLog):
+    """The steps of an open episode.
+
+    Args:
+        path: the file, which must not exist.
+        columns: the dataset's stored columns; `SEALED` ones are replaced by `task`, the instruction.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[Column]) -> None:
+        super().__init__(path, [Column("task", "string"), *(c for c in columns if c.name not in SEALED)])
+
+
 def _array(value: Any, kind: pa.DataType) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):
         return pa.FixedSizeListArray.from_arrays(pa.array(np.array(value)), kind.list_size)
@@ -65,7 +76,7 @@ def _array(value: Any, kind: pa.DataType) -> pa.Array:
 
 
 def read_log(path: Path) -> pa.Table | None:
-    """Steps of a log, whatever state a crash left it in: what was cut off is dropped. None when it holds no step."""
+    """Rows of a log, whatever state a crash left it in: what was cut off is dropped. None when it holds no row."""
     batches: list[pa.RecordBatch] = []
     try:
         with path.open("rb") as file, pa.ipc.open_stream(file) as stream:

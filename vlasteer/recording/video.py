@@ -9,7 +9,7 @@ rerun shows such videos only where an ffmpeg executable is installed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ KEY_DISTANCE = 5
 the last one need hardly any bytes or time; they do not count and are never key frames."""
 LOSSLESS_KEY_DISTANCE = 20
 """The same for lossless videos, whose key frames are several times as large as the others."""
+_TICK = Fraction(1, 90_000)
+"""s; the usual clock of videos whose frames come when they come."""
 CRF = 20
 """x264's constant quality, lower is better: about 41 dB for LIBERO's pictures."""
 
@@ -109,22 +111,31 @@ def count_frames(log: Path) -> int:
 
 def seal_video(log: Path, target: Path, *, frames: int, rate_hz: float) -> None:
     """Copy the first `frames` frames of a `FrameLog`, which holds as many, into an MP4, whole or not at all."""
-    replace_file(target, lambda temporary: _remux(log, temporary, frames, rate_hz))
+    replace_file(target, lambda temporary: _remux(log, temporary, range(frames), 1 / _rate(rate_hz)))
 
 
-def _remux(log: Path, target: Path, frames: int, rate_hz: float) -> None:
-    tick = 1 / _rate(rate_hz)
+def seal_timed_video(log: Path, target: Path, times_s: Sequence[float]) -> None:
+    """`seal_video` of a camera that kept its own time: frame i is shown from `times_s[i]` on, ascending, first at 0."""
+    ticks: list[int] = []
+    for time_s in times_s:
+        after = round((time_s - times_s[0]) / _TICK)
+        ticks.append(max(after, ticks[-1] + 1) if ticks else 0)  # players want every frame at a time of its own
+    replace_file(target, lambda temporary: _remux(log, temporary, ticks, _TICK))
+
+
+def _remux(log: Path, target: Path, times: Sequence[int], tick: Fraction) -> None:
     with (
         av.open(str(log), format="h264") as source,
         av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as sink,
     ):
         stream = sink.add_stream_from_template(source.streams.video[0])
         stream.time_base = tick
-        for index, packet in zip(range(frames), source.demux(video=0), strict=False):
+        for i, packet in zip(range(len(times)), source.demux(video=0), strict=False):
             packet.stream = stream
             packet.time_base = tick
-            packet.pts = packet.dts = index
-            packet.duration = 1
+            packet.pts = packet.dts = times[i]
+            # The last frame is shown for as long as the one before it.
+            packet.duration = times[i + 1] - times[i] if i + 1 < len(times) else max(1, times[i] - times[max(i - 1, 0)])
             sink.mux(packet)
 
 
@@ -140,6 +151,12 @@ def read_frames(path: Path, start: int = 0, stop: int | None = None) -> Iterator
                 return
             if index >= start:
                 yield _pixels(frame)
+
+
+def read_all_frames(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """All frames in their order, whatever their times, uint8 [height, width, 3] RGB."""
+    with av.open(str(path)) as source:
+        yield from map(_pixels, source.decode(video=0))
 
 
 def key_frames(path: Path, at_most: int) -> Iterator[NDArray[np.uint8]]:

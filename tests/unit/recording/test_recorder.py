@@ -111,6 +111,21 @@ def test_an_instruction_that_changes_within_the_episode_is_recorded_step_by_step
     ]
 
 
+def test_what_only_some_steps_have_is_nan_elsewhere(tmp_path, info, steps, record):
+    given = [replace(s, extra=extra) for s, extra in zip(steps(4), ({}, {"b.x": 2.0}, {"a": True}, {}), strict=True)]
+    record(DatasetWriter(tmp_path, extras=("b.x", "a")), info(), given, Outcome.SUCCESS)
+    table = read_steps(tmp_path).to_pydict()
+    same(table["extra.a"], [np.nan, np.nan, 1.0, np.nan])
+    same(table["extra.b.x"], [np.nan, 2.0, np.nan, np.nan])
+
+    # A later episode may lack them altogether, and have no more.
+    record(DatasetWriter(tmp_path), info(1), [replace(s, extra={"a": 3.0}) for s in steps(2)], Outcome.SUCCESS)
+    same(read_steps(tmp_path, [1])["extra.a"], [3.0, 3.0])
+    same(read_steps(tmp_path, [1])["extra.b.x"], [np.nan, np.nan])
+    with pytest.raises(OutputError, match="extras"):
+        record(DatasetWriter(tmp_path), info(2), [replace(s, extra={"c": 3.0}) for s in steps(2)], Outcome.SUCCESS)
+
+
 numbers = st.floats(-1e30, 1e30)
 
 

@@ -14,8 +14,8 @@ from vlasteer.envs.tabletop.layout import draw_layout
 from vlasteer.envs.tabletop.rendering import halved
 from vlasteer.envs.tabletop.scene import CAMERAS
 from vlasteer.envs.tabletop.simulation import Simulation
-from vlasteer.envs.tabletop.splits import TRAIN
-from vlasteer.envs.tabletop.tasks import Task, TaskKind
+from vlasteer.envs.tabletop.splits import HELD_OUT, TRAIN
+from vlasteer.envs.tabletop.tasks import Task, TaskKind, tasks_of
 
 _FAR = np.array([0.0, 20.0, 0.0])
 EVEN = st.tuples(st.integers(1, 6).map(lambda n: 2 * n), st.integers(1, 6).map(lambda n: 2 * n), st.just(3))
@@ -65,6 +65,15 @@ def _changed(layout, **fields):
     from dataclasses import replace
 
     return replace(layout, **fields)
+
+
+def test_the_first_picture_is_no_other_than_the_next() -> None:
+    fresh = Simulation()
+    fresh.reset(draw_layout(tasks_of(TaskKind.TRANSPORT, HELD_OUT)[0], HELD_OUT, 0, 7))
+    first, second = fresh.pictures(), fresh.pictures()
+    for camera in CAMERAS:
+        np.testing.assert_array_equal(first[camera], second[camera])
+    fresh.close()
 
 
 def test_pictures_are_upright(red_lift: Simulation) -> None:
