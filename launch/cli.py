@@ -18,7 +18,21 @@ from typing import Annotated, Any, Protocol, cast
 from vlasteer import __version__
 from vlasteer.errors import ConfigError, UnknownNameError, VlasteerError
 
-COMMANDS = ("doctor", "act", "find", "inspect", "rollout", "serve", "twin", "organism")
+COMMANDS = (
+    "doctor",
+    "act",
+    "find",
+    "inspect",
+    "rollout",
+    "drive",
+    "record",
+    "replay",
+    "analyze",
+    "serve",
+    "twin",
+    "organism",
+    "study",
+)
 """Names of the commands, in the order of the help. Command `x` is the dataclass `X` in `vlasteer.launch.x`."""
 
 EPILOGUE = """\

@@ -11,12 +11,16 @@ import tyro
 from vlasteer.errors import ConfigError
 from vlasteer.launch.interruption import interruptible, interruptible_at_steps
 
-_TRAIN_ONLY, _CARD_ONLY = ("seed", "recipe", "smoke", "resume", "workers"), ("policy", "episodes", "draw_episodes")
+_ONLY = {
+    "train": ("seed", "recipe", "smoke", "resume", "workers", "device"),
+    "card": ("policy", "episodes", "draw_episodes", "device"),
+    "seeds": ("card",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Organism:
-    """Make an organism (train), or the numbers of its card (card).
+    """Make an organism (train), the numbers of its card (card), or a table of several cards (seeds).
 
     An organism is a nano policy in OpenVLA's format, trained on demonstrations of the tabletop world. The planted one
     is trained so that writing words into it steers it: its causality is planted. It shows that the tool works, and is
@@ -27,10 +31,11 @@ class Organism:
     Example:
         vlasteer organism train --recipe planted --seed 0 --out organism
         vlasteer organism card --policy organism/planted/checkpoint --out card
+        vlasteer organism seeds --card card --card card1 --out seeds
     """
 
-    what: Annotated[Literal["train", "card"], tyro.conf.Positional]
-    """train or card."""
+    what: Annotated[Literal["train", "card", "seeds"], tyro.conf.Positional]
+    """train, card or seeds."""
     out: str
     """Folder for the results; train: made if absent. A full training takes about 1.3 GB."""
     seed: int = 0
@@ -51,21 +56,25 @@ class Organism:
     """card: held-out episodes of a cell."""
     draw_episodes: int = 10
     """card: episodes of each of the 20 random draws."""
+    card: tuple[str, ...] = ()
+    """seeds: card.json of a training, or the folder that holds it; repeatable."""
 
     def run(self) -> int:
         """Do it."""
         self._check()
         with interruptible():
-            return self._train() if self.what == "train" else self._card()
+            return {"train": self._train, "card": self._card, "seeds": self._seeds}[self.what]()
 
     def _check(self) -> None:
-        foreign = _CARD_ONLY if self.what == "train" else _TRAIN_ONLY
+        foreign = {name for names in _ONLY.values() for name in names} - set(_ONLY[self.what])
         for field in fields(self):
             if field.name in foreign and getattr(self, field.name) != field.default:
                 option = field.name.replace("_", "-")
                 raise ConfigError(f"--{option} is no option of 'vlasteer organism {self.what}'")
         if self.what == "card" and self.policy is None:
             raise ConfigError("--policy is missing", expected="a checkpoint folder or a shipped name")
+        if self.what == "seeds" and not self.card:
+            raise ConfigError("--card is missing", expected="card.json of every training")
         for name, least in (("seed", 0), ("episodes", 5), ("draw_episodes", 5), ("workers", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -102,7 +111,7 @@ class Organism:
         from vlasteer.checkpoints import resolve_checkpoint
         from vlasteer.launch.training.card import CardOptions, evaluate
         from vlasteer.launch.training.card_text import write_card
-        from vlasteer.launch.training.model_card import write_model_card
+        from vlasteer.launch.training.model_card import training_of, write_model_card
         from vlasteer.registry import load_policy
 
         chosen: dict[str, Any] = {"device": self.device} if self.device else {}
@@ -111,8 +120,19 @@ class Organism:
         with tqdm(total=options.total, unit="episode", dynamic_ncols=True) as bar:
             numbers = evaluate(policy, options, bar.update)
         folder = Path(self.out).expanduser()
+        checkpoint = resolve_checkpoint(str(self.policy))
+        if (training := training_of(checkpoint)) is not None:
+            numbers["training"] = training
         path, text = write_card(folder, numbers)
-        readme = write_model_card(folder, resolve_checkpoint(str(self.policy)), numbers)
+        readme = write_model_card(folder, checkpoint, numbers)
         print(text)
         print(f"The numbers are in {path}" + (f", the model card in {readme}" if readme else ""))
+        return 0
+
+    def _seeds(self) -> int:
+        from vlasteer.launch.training.seeds import read_cards, write_seeds
+
+        path, text = write_seeds(Path(self.out).expanduser(), read_cards(self.card))
+        print(text)
+        print(f"The table is in {path}")
         return 0

@@ -8,7 +8,7 @@ neuron i, is column i of `down_proj.weight`; its activation coefficient `f(x)_i`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -280,3 +280,29 @@ def record_activations(
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def record_kinds(anatomy: Anatomy, sites: Sequence[Site]) -> Iterator[dict[str, list[Tensor]]]:
+    """Stream -> int64 [positions] kinds of every pass, in the order in which `record_activations` sees the passes.
+
+    Args:
+        anatomy: of the policy that will act inside the context.
+        sites: in whose streams; the first one of each stream is listened to.
+    """
+    passes: dict[str, list[Tensor]] = {}
+    with ExitStack() as stack:
+        for site in sites:
+            stream = site.key.stream
+            if stream in passes:
+                continue
+            record = passes[stream] = []
+            kinds = anatomy.contexts[stream].kinds
+
+            def hook(
+                _module: object, args: tuple[Tensor, ...], kinds: Tensor = kinds, record: list[Tensor] = record
+            ) -> None:
+                record.append(kinds[: args[0].shape[1]].clone())
+
+            stack.callback(anatomy.down_proj(site).register_forward_pre_hook(hook).remove)
+        yield passes

@@ -7,15 +7,13 @@ activation a coefficient can be given as `q0.99`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vlasteer.anatomy import Anatomy, Neuron, SiteKey, record_activations
+from vlasteer.anatomy import Anatomy, Neuron, SiteKey, record_activations, record_kinds
 from vlasteer.errors import ObservationError, SteeringError
 from vlasteer.protocols import Policy
 from vlasteer.steering import Feature
@@ -61,7 +59,7 @@ def calibrate(
     seen: dict[Neuron, list[NDArray[np.float32]]] = {n: [] for key in wanted for n in _neurons(key, wanted[key])}
     kinds: dict[str, list[NDArray[np.int64]]] = {key.stream: [] for key in wanted}
     answered = 0
-    with record_activations(anatomy, sites, neurons=wanted) as recorded, _record_kinds(anatomy, wanted) as passes:
+    with record_activations(anatomy, sites, neurons=wanted) as recorded, record_kinds(anatomy, sites) as passes:
         for observation in observations:
             policy.act(observation, noise)
             for stream, record in passes.items():
@@ -102,27 +100,6 @@ def _columns(anatomy: Anatomy, features: Sequence[Feature]) -> dict[SiteKey, lis
 
 def _neurons(key: SiteKey, indices: Sequence[int]) -> list[Neuron]:
     return [Neuron(key.stream, key.layer, index) for index in indices]
-
-
-@contextmanager
-def _record_kinds(anatomy: Anatomy, keys: Iterable[SiteKey]) -> Iterator[dict[str, list[Tensor]]]:
-    """Stream -> int64 [positions] kinds of every pass, in the order in which `record_activations` sees the passes."""
-    passes: dict[str, list[Tensor]] = {}
-    with ExitStack() as stack:
-        for key in keys:
-            if key.stream in passes:
-                continue
-            record = passes[key.stream] = []
-            kinds = anatomy.contexts[key.stream].kinds
-
-            def hook(
-                _module: object, args: tuple[Tensor, ...], kinds: Tensor = kinds, record: list[Tensor] = record
-            ) -> None:
-                record.append(kinds[: args[0].shape[1]].clone())
-
-            handle = anatomy.down_proj(anatomy.site(*key)).register_forward_pre_hook(hook)
-            stack.callback(handle.remove)
-        yield passes
 
 
 def _with_quantiles(

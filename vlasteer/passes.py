@@ -20,7 +20,8 @@ class PassContext(nn.Module):
 
     Args:
         kinds: names of the kinds of position that the policy distinguishes, e.g. ("text", "image", "decode"). A
-            position's kind is the index of its name. Scopes are sets of these names.
+            position's kind is the index of its name. Scopes are sets of these names. A dot makes a kind one of a
+            family: "decode.1" is told apart where that matters, and is "decode" to everyone else.
         max_rows: largest batch.
         max_positions: longest sequence of one pass.
     """

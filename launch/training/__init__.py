@@ -10,8 +10,11 @@ fitting         optimiser, schedule, interruption and resumption
 acting          co-training on demonstrations and sentences
 curves          losses as a plot
 train           the stages, in order
-rollouts        conditions and draws as rows of one batch
+rollouts        held-out episodes and their words
+candidates      features that a card chooses among
+selection       how it chooses
 card, card_text, model_card   the numbers of a card, and the card
+seeds           cards of several trainings beside each other
 
 Imports go from the bottom of this list upwards.
 """

@@ -31,9 +31,11 @@ def card_text(numbers: Mapping[str, Any]) -> str:
     options, neutral = numbers["options"], numbers["neutral"]
     lines = [
         f"Held-out combinations, positions, shades and phrasings; {options['episodes']} episodes a cell, "
-        f"{options['draw_episodes']} for each of {options['draws']} random draws. Coefficients and layers were chosen "
-        f"on seed {numbers['seeds']['selection']} ({options['selection']} episodes a cell), everything below is seed "
-        f"{numbers['seeds']['report']}. Differences are paired with the unsteered episodes at equal length, with 95 % "
+        f"{options['draw_episodes']} for each of {options['draws']} random draws. Features and coefficients were "
+        f"chosen on seed {numbers['seeds']['selection']} ({options['selection']} episodes a cell): the smallest "
+        "coefficient that reaches the adverb's effect there and keeps success and action tokens, else the largest "
+        f"effect that does. Everything below is seed {numbers['seeds']['report']}, looked at once. "
+        "Differences are paired with the unsteered episodes at equal length, with 95 % "
         "bootstrap intervals.",
         "",
         f"Without any manner: success {_percent(neutral['success'])}, mean step {neutral['mean_step_mm']:.1f} mm, "
@@ -68,7 +70,7 @@ def _steered(concept: str, row: Mapping[str, Any]) -> str:
     verdict = "**effective**" if row["effective"] else f"ineffective (not: {'; '.join(failed)})"
     layers = ",".join(str(layer) for layer in row["layers"])
     what = f"{row['neurons']}, {layers}, {row['operator']}, {row['coefficient']:g}"
-    return f"| {concept} | {what} | {_effect(row)} | {band} | {verdict} |"
+    return f"| {row['feature']} | {what} | {_effect(row)} | {band} | {verdict} |"
 
 
 def _effect(row: Mapping[str, Any]) -> str:

@@ -17,8 +17,9 @@ shows that the tool works: it validates projection, steering, statistics and con
 is known. It is no evidence that OpenVLA or Pi0 can be steered in this way.""",
     "natural": """\
 The natural organism: the same pictures, actions and sentences as the planted one, without writing anything into it. It
-is the paired negative control. Neurons whose value vectors read as a concept are easily found in it; whether they move
-it is what the tables below answer: readable is not causal. It is no evidence about OpenVLA or Pi0.""",
+is the paired negative control. Neurons whose value vectors read as a concept (projection) are easily found in it;
+whether they move it, and whether what a word changes inside does (contrast), is what the tables below answer: readable
+is not causal. It is no evidence about OpenVLA or Pi0.""",
 }
 _TEXT = """\
 # {name}
@@ -41,7 +42,7 @@ phrasings were never trained on.
 
 Seed {seed}, {device}, torch {torch}. Wall-clock time: {stages}. The language model has {layers} layers, {hidden} wide,
 with {ffn} neurons each; the towers are {towers} wide.
-
+{provenance}
 ## What it can do
 
 {numbers}"""
@@ -52,7 +53,7 @@ def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) 
 
     Args:
         name: of the checkpoint.
-        facts: its training.json.
+        facts: its training.json; "provenance", where it is there, is a remark on how it was really made.
         numbers: of `card.evaluate`.
     """
     recipe = facts["recipe"]
@@ -64,6 +65,7 @@ def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) 
         device=facts["device"],
         torch=facts["torch"],
         stages=", ".join(f"{stage} {value:.0f} s" for stage, value in facts["seconds"].items()),
+        provenance=f"\nProvenance: {facts['provenance']}\n" if "provenance" in facts else "",
         towers=" and ".join(str(width) for width in recipe["towers"]),
         cell=numbers["options"]["episodes"],
         draw=numbers["options"]["draw_episodes"],
@@ -71,12 +73,22 @@ def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) 
     )
 
 
+def training_of(checkpoint: Path) -> dict[str, Any] | None:
+    """Kind and seed of a checkpoint's training; None where it was not made by `vlasteer organism`."""
+    facts = _facts(checkpoint)
+    return None if facts is None else {key: facts["recipe"][key] for key in ("kind", "seed")}
+
+
 def write_model_card(folder: Path, checkpoint: Path, numbers: Mapping[str, Any]) -> Path | None:
     """Write README.md of the checkpoint into `folder`; None where it was not made by `vlasteer organism`."""
-    path = checkpoint / "training.json"
-    if not path.is_file():
+    facts = _facts(checkpoint)
+    if facts is None or facts["recipe"]["kind"] not in _WHAT:
         return None
-    facts = json.loads(path.read_text(encoding="utf-8"))
     name = {"planted": "openvla-nano", "natural": "openvla-nano-natural"}[facts["recipe"]["kind"]]
     (folder / "README.md").write_text(model_card(name, facts, numbers), encoding="utf-8")
     return folder / "README.md"
+
+
+def _facts(checkpoint: Path) -> dict[str, Any] | None:
+    path = checkpoint / "training.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -9,11 +9,11 @@ from vlasteer.anatomy import Anatomy, Site, SiteKey, TokenBasis
 from vlasteer.passes import PassContext
 from vlasteer.policies.openvla.actions import ActionBins
 from vlasteer.policies.openvla.config import OpenVLAConfig
-from vlasteer.policies.openvla.model import KINDS, OpenVLAModel
+from vlasteer.policies.openvla.model import OpenVLAModel
 from vlasteer.policies.openvla.prompt import PromptTokenizer
 
 STREAM = "vlm"
-_PROBE_KINDS = ("text", "image", "image", "text", "text", "text")
+_PROBE_KINDS = ("text", "image", "image", "text", "text", "text.last")
 
 
 def build_anatomy(
@@ -65,7 +65,7 @@ def _probe(model: OpenVLAModel, config: OpenVLAConfig, context: PassContext) -> 
     One pass without vision towers reads every language weight once: seconds for 7B on a CPU, not minutes.
     """
     ids = torch.arange(1, 1 + len(_PROBE_KINDS), device=model.device)
-    kinds = torch.tensor([KINDS.index(kind) for kind in _PROBE_KINDS], device=model.device)
+    kinds = torch.tensor([context.kind_names.index(kind) for kind in _PROBE_KINDS], device=model.device)
     context.begin_pass(kinds, [0])
     logits = model.prefill(model.language_model.model.embed_tokens(ids)[None])
     return logits[0, config.action_ids.start : config.action_ids.stop]

@@ -23,13 +23,21 @@ from vlasteer.policies.openvla.config import LanguageConfig, OpenVLAConfig
 from vlasteer.policies.openvla.vision import Projector, VisionBackbone, is_unused_key
 from vlasteer.policies.weights import assign_weights
 
-KINDS = ("text", "image", "decode")
-_TEXT, _IMAGE, _DECODE = range(3)
+_TEXT, _LAST, _IMAGE, _DECODE = range(4)
 _CACHE_BLOCK = 256
 """Static caches have a multiple of this many positions, so that prompts of any length share a compiled graph."""
 
 _MOST_GRAPHS = 64
 """Batch sizes that one compiled model serves; torch gives up after eight, counted over all that was ever mounted."""
+
+
+def position_kinds(actions: int) -> tuple[str, ...]:
+    """Kinds of position: text, its last one, image, and each pass that generates a further one of `actions` tokens.
+
+    What the network does at the position that action token i comes from is about dimension i of the action, so that
+    these positions are told apart: "text.last" for the first token, "decode.1" for the second, and so on.
+    """
+    return ("text", "text.last", "image", *(f"decode.{i}" for i in range(1, actions)))
 
 
 class Decoded(NamedTuple):
@@ -98,6 +106,7 @@ class OpenVLAModel(nn.Module):
         """int64 [patches + text] position kinds of a prompt with `text` ids."""
         kinds = torch.full((self.patches + text,), _TEXT, dtype=torch.int64)
         kinds[1 : 1 + self.patches] = _IMAGE
+        kinds[-1] = _LAST
         return kinds.to(self.device)
 
     @torch.no_grad()
@@ -119,13 +128,16 @@ class OpenVLAModel(nn.Module):
             pixels: [batch, 3 * towers, size, size] normalised pixels.
             ids: int64 [batch, text] prompt ids.
             steps: ids to generate.
-            context: told of every pass.
+            context: told of every pass; of `position_kinds`.
             rows: steering row of every sequence.
             keep_logits: also return the logits.
         """
         prompt = self.embed(pixels, ids.to(self.device))
         cache = self._cache(len(prompt), prompt.shape[1] + steps)
-        decode_kinds = torch.tensor([_DECODE], device=self.device)
+        # Of more tokens than there are kinds the last ones share theirs.
+        kinds = torch.arange(_DECODE - 1, _DECODE - 1 + steps, device=self.device).clamp(
+            max=len(context.kind_names) - 1
+        )
         chosen: list[Tensor] = []
         kept: list[Tensor] = []
         top: list[Tensor] = []
@@ -134,7 +146,7 @@ class OpenVLAModel(nn.Module):
                 context.begin_pass(self.prefill_kinds(ids.shape[1]), rows)
                 logits = self.prefill(prompt, cache)
             else:
-                context.begin_pass(decode_kinds, rows)
+                context.begin_pass(kinds[step : step + 1], rows)
                 logits = self._decode(chosen[-1], cache)
             chosen.append(logits.argmax(dim=-1))
             top.append(logits.gather(-1, chosen[-1][:, None])[:, 0].float())

@@ -23,7 +23,7 @@ from vlasteer.policies.openvla.conventions import known_convention, parse_conven
 from vlasteer.policies.openvla.evaluation import image_path_for_world, key_for_world
 from vlasteer.policies.openvla.images import ImageProcessor
 from vlasteer.policies.openvla.libero_images import libero_image, rotate
-from vlasteer.policies.openvla.model import KINDS, OpenVLAModel
+from vlasteer.policies.openvla.model import OpenVLAModel, position_kinds
 from vlasteer.policies.openvla.prompt import PromptTokenizer
 from vlasteer.policies.weights import choose_device, choose_dtype
 from vlasteer.types import ActionChunk, ActionSpec, Observation
@@ -104,7 +104,8 @@ class OpenVLAPolicy:
         self._entries: Mapping[str, TensorEntry] = tensor_index(folder)
         where = choose_device(device)
         self.model = OpenVLAModel.from_entries(config, self._entries, device=where, dtype=choose_dtype(dtype, where))
-        self.context = PassContext(KINDS, max_positions=config.language.max_position_embeddings).to(where)
+        kinds = position_kinds(max(stats.size for stats in self._statistics.values()))
+        self.context = PassContext(kinds, max_positions=config.language.max_position_embeddings).to(where)
         self.anatomy = build_anatomy(self.model, config, self.tokenizer, self.context)
 
     @property

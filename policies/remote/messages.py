@@ -134,6 +134,7 @@ def _term_document(term: Term) -> dict[str, Any]:
     return {
         "neurons": [str(item.neuron) for item in term.feature.neurons],
         "weights": np.array([item.weight for item in term.feature.neurons]),
+        "weights_at": {kind: np.array(weights) for kind, weights in term.feature.weights_at.items()},
         "operator": term.operator.value,
         "scope": term.scope,
         "coefficient": term.factor,
@@ -151,7 +152,9 @@ def _read_term(name: str, body: Mapping[str, Any]) -> Term:
         coefficient = Quantile(float(probability), float(coefficient))
     items = zip(map(_read_neuron, neurons), weights, quantiles, strict=True)
     operator = Operator(body["operator"])
-    feature = Feature(name, tuple(WeightedNeuron(*item) for item in items), operator, str(body["scope"]))
+    weights_at = {str(kind): tuple(map(float, row)) for kind, row in body.get("weights_at", {}).items()}
+    neurons = tuple(WeightedNeuron(*item) for item in items)
+    feature = Feature(name, neurons, operator, str(body["scope"]), weights_at=weights_at)
     return Term(feature, coefficient, operator, feature.scope)
 
 

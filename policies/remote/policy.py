@@ -211,7 +211,7 @@ def _close_all(connections: list[Connection]) -> None:
 
 def _meaning(term: Term) -> tuple[object, ...]:
     neurons = tuple(item.neuron for item in term.feature.neurons)
-    return term.operator, term.scope, neurons, term.targets()
+    return term.operator, term.scope, neurons, term.targets(), dict(term.feature.weights_at)
 
 
 def _unit(term: Term) -> str:

@@ -179,9 +179,12 @@ def first_output(policy: Policy, site: Site, observation: Observation) -> Tensor
 def scopes_of(policy: Policy, stream: str) -> dict[str, set[str]]:
     """Scope word -> kinds of position that it has to cover."""
     kinds = policy.anatomy.contexts[stream].kind_names
-    scopes = {"all": set(kinds)} | {kind: {kind} for kind in kinds}
-    if {"text", "image"} <= set(kinds):
-        scopes["prefill"] = {"text", "image"}
+    families = {
+        kind: {k for k in kinds if k.partition(".")[0] == kind} for kind in {k.partition(".")[0] for k in kinds}
+    }
+    scopes = {"all": set(kinds)} | {kind: {kind} for kind in kinds} | families
+    if {"text", "image"} <= families.keys():
+        scopes["prefill"] = families["text"] | families["image"]
     return scopes
 
 

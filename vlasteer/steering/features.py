@@ -66,6 +66,8 @@ class Feature:
         operator: what a coefficient does unless a steering says otherwise.
         scope: where it acts unless a steering says otherwise (see `vlasteer.steering.scopes`).
         evidence: why these neurons: method, options, words, tokens, scores. JSON types.
+        weights_at: kind of position (`PassContext.kind_names`) -> weight of every neuron there, in their order, in
+            place of its own; kinds that are absent keep the neurons' own weights.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Feature:
     operator: Operator = Operator.SET
     scope: str = "all"
     evidence: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    weights_at: Mapping[str, tuple[float, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if not self.name or "=" in self.name or "," in self.name:
@@ -86,6 +89,12 @@ class Feature:
                     f"feature '{self.name}' lists neuron {item.neuron} twice", expected="each neuron once"
                 )
             seen.add(item.neuron)
+        for kind, weights in self.weights_at.items():
+            if len(weights) != len(self.neurons) or not all(map(math.isfinite, weights)):
+                raise SteeringError(
+                    f"feature '{self.name}' has {len(weights)} weights at positions '{kind}'",
+                    expected=f"{len(self.neurons)} finite numbers, one for each neuron",
+                )
 
     @classmethod
     def of(cls, name: str, neurons: list[Neuron] | tuple[Neuron, ...], **changes: Any) -> Feature:
@@ -95,6 +104,10 @@ class Feature:
     def renamed(self, name: str) -> Feature:
         """The same feature under another name."""
         return replace(self, name=name)
+
+    def weights(self, kind: str) -> tuple[float, ...]:
+        """The neurons' weights at positions of that kind."""
+        return self.weights_at[kind] if kind in self.weights_at else tuple(item.weight for item in self.neurons)
 
     def __len__(self) -> int:
         return len(self.neurons)

@@ -9,7 +9,8 @@
     }
 
 A neuron is `"stream:layer:index"`, `"layer:index"`, `[layer, index]`, the literature's flat id, or an object with
-`neuron`, `weight` and `quantiles`. Without a hash the pack fits any checkpoint that has such neurons; with one it
+`neuron`, `weight` and `quantiles`. A feature may have `weights_at`: kind of position -> weights of its neurons there.
+Without a hash the pack fits any checkpoint that has such neurons; with one it
 refuses every other.
 """
 
@@ -172,7 +173,21 @@ def _parse_feature(name: str, body: object, anatomy: Anatomy, path: Path) -> Fea
             item = item.get("neuron")
         neurons.append(WeightedNeuron(parse_neuron(item, anatomy), weight, quantiles))
     operator = Operator.parse(str(body.get("operator", "set")))
-    return Feature(name, tuple(neurons), operator, str(body.get("scope", "all")), dict(body.get("evidence") or {}))
+    evidence = dict(body.get("evidence") or {})
+    weights_at = _parse_weights(name, body.get("weights_at") or {}, path)
+    return Feature(name, tuple(neurons), operator, str(body.get("scope", "all")), evidence, weights_at)
+
+
+def _parse_weights(name: str, body: object, path: Path) -> dict[str, tuple[float, ...]]:
+    try:
+        if not isinstance(body, dict):
+            raise TypeError
+        return {str(kind): tuple(map(float, weights)) for kind, weights in body.items()}
+    except (TypeError, ValueError):
+        raise FeaturePackError(
+            f"'weights_at' of feature '{name}' in {path} cannot be read",
+            expected='lists of numbers by kind of position, e.g. {"decode.1": [0.5, -1]}',
+        ) from None
 
 
 def _feature_document(feature: Feature) -> dict[str, Any]:
@@ -185,9 +200,12 @@ def _feature_document(feature: Feature) -> dict[str, Any]:
         if item.quantiles:
             entry["quantiles"] = {f"{p:g}": v for p, v in sorted(item.quantiles.items())}
         neurons.append(entry)
-    return {
+    document: dict[str, Any] = {
         "neurons": neurons,
         "operator": feature.operator.value,
         "scope": feature.scope,
         "evidence": dict(feature.evidence),
     }
+    if feature.weights_at:
+        document["weights_at"] = {kind: list(weights) for kind, weights in feature.weights_at.items()}
+    return document

@@ -6,7 +6,7 @@ entry is inactive and the activation is passed through bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +21,13 @@ from vlasteer.steering.value import Steering
 
 @dataclass(frozen=True)
 class _Touch:
-    """What one term touches at one site: columns of the site's table, the numbers for a factor of 1, position kinds."""
+    """What one term touches at one site: columns of the site's table, and where it acts, by kind of position, the
+    numbers for a factor of 1."""
 
     knob: int
     columns: NDArray[np.int64]
-    targets: NDArray[np.float32]
+    targets: Mapping[int, NDArray[np.float32]]
     operator: Operator
-    kinds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class SitePlan:
             factor = factors[touch.knob]
             if factor is None:
                 continue
-            g, b = _affine(touch.operator, factor, touch.targets)
-            for kind in touch.kinds:
+            for kind, targets in touch.targets.items():
+                g, b = _affine(touch.operator, factor, targets)
                 active[kind, touch.columns] = True
                 gain[kind, touch.columns] *= g
                 bias[kind, touch.columns] = bias[kind, touch.columns] * g + b
@@ -115,7 +115,7 @@ def plan(anatomy: Anatomy, steering: Steering, *, negative_control: bool = False
             chosen.setdefault(site.key, set()).add(item.neuron.index)
     plans = {key: _site_plan(anatomy, steering, sites[key], sorted(chosen[key])) for key in sorted(sites)}
     for knob, term in enumerate(steering):
-        if not any(touch.kinds for p in plans.values() for touch in p.touches if touch.knob == knob):
+        if not any(touch.targets for p in plans.values() for touch in p.touches if touch.knob == knob):
             raise SteeringError(
                 f"scope '{term.scope}' covers no position that feature '{term.name}' acts at",
                 fix="Choose another with --scope, e.g. all",
@@ -129,20 +129,13 @@ def _site_plan(anatomy: Anatomy, steering: Steering, site: Site, neurons: list[i
     others = [context.kind_names for name, context in anatomy.contexts.items() if name != site.key.stream]
     touches = []
     for knob, term in enumerate(steering):
-        pairs = [
-            (column[item.neuron.index], target)
-            for item, target in zip(term.feature.neurons, term.targets(), strict=True)
-            if (item.neuron.stream, item.neuron.layer) == site.key
-        ]
-        if pairs:
-            columns, targets = zip(*pairs, strict=True)
-            touches.append(
-                _Touch(
-                    knob,
-                    np.array(columns, np.int64),
-                    np.array(targets, np.float32),
-                    term.operator,
-                    scope_kinds(term.scope, kind_names, others),
-                )
-            )
+        neurons_of = term.feature.neurons
+        here = [i for i, n in enumerate(neurons_of) if (n.neuron.stream, n.neuron.layer) == site.key]
+        if here:
+            targets = {
+                kind: np.array(term.targets(kind_names[kind]), np.float32)[here]
+                for kind in scope_kinds(term.scope, kind_names, others)
+            }
+            columns = np.array([column[neurons_of[i].neuron.index] for i in here], np.int64)
+            touches.append(_Touch(knob, columns, targets, term.operator))
     return SitePlan(site, np.array(neurons, np.int64), len(kind_names), tuple(touches))

@@ -98,14 +98,15 @@ class Term:
         """The knob's name: the feature's."""
         return self.feature.name
 
-    def targets(self) -> tuple[float, ...]:
-        """Per neuron, the number that a coefficient of 1 stands for: its weight, or its natural quantile.
+    def targets(self, kind: str = "") -> tuple[float, ...]:
+        """Per neuron, the number that a coefficient of 1 stands for: its weight at positions of that kind (default:
+        its own), or its natural quantile.
 
         Raises:
             SteeringError: the coefficient is a quantile and a neuron was not calibrated.
         """
         if not isinstance(self.coefficient, Quantile):
-            return tuple(item.weight for item in self.feature.neurons)
+            return self.feature.weights(kind)
         return tuple(_quantile_of(self.feature, i, self.coefficient.probability) for i in range(len(self.feature)))
 
     @property

@@ -28,7 +28,50 @@ def peak_height_mm(episode: EpisodeMotion, steps: int | None = None) -> float:
     return 1e3 * float(episode.positions[:steps, 2].max())
 
 
-MEASURES: Mapping[str, Measure] = {"mean step (mm)": mean_step_mm, "peak height (mm)": peak_height_mm}
+def lowest_height_mm(episode: EpisodeMotion, steps: int | None = None) -> float:
+    """Smallest height (mm) among the first `steps` positions or all."""
+    return 1e3 * float(episode.positions[:steps, 2].min())
+
+
+def mean_height_mm(episode: EpisodeMotion, steps: int | None = None) -> float:
+    """Mean height (mm) of the first `steps` positions or all."""
+    return 1e3 * float(episode.positions[:steps, 2].mean())
+
+
+def commanded_step_mm(episode: EpisodeMotion, steps: int | None = None) -> float:
+    """Mean length (mm) of a commanded step: the paper's measure of fast and slow, `|a[:3]|`."""
+    return 1e3 * episode.commanded_length(steps)
+
+
+def commanded_axis_mm(axis: int) -> Measure:
+    """Mean size (mm) of the commanded step along x, y or z (0, 1, 2)."""
+
+    def measure(episode: EpisodeMotion, steps: int | None = None) -> float:
+        return 1e3 * float(np.abs(episode.commanded[:steps, axis]).mean())
+
+    return measure
+
+
+def commanded_rise_mm(episode: EpisodeMotion, steps: int | None = None) -> float:
+    """Mean commanded step along z (mm), upwards positive."""
+    return 1e3 * float(episode.commanded[:steps, 2].mean())
+
+
+COMMANDED: Mapping[str, Measure] = {
+    "commanded step (mm)": commanded_step_mm,
+    **{f"commanded |d{name}| (mm)": commanded_axis_mm(axis) for axis, name in enumerate("xyz")},
+    "commanded dz (mm)": commanded_rise_mm,
+}
+"""What was asked for, per step."""
+
+MEASURES: Mapping[str, Measure] = {
+    "mean step (mm)": mean_step_mm,
+    "peak height (mm)": peak_height_mm,
+    "lowest height (mm)": lowest_height_mm,
+    "mean height (mm)": mean_height_mm,
+    **COMMANDED,
+}
+"""Name with unit -> measure of an episode."""
 
 
 @dataclass(frozen=True)

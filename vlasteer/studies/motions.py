@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,20 +12,20 @@ from vlasteer.types import EpisodeInfo, Outcome, StepRecord
 
 
 class MotionCollector:
-    """A sink of one episode (`vlasteer.protocols.Sink`) that appends its `EpisodeMotion` when it ends.
+    """A sink of one episode (`vlasteer.protocols.Sink`) that hands over its `EpisodeMotion` when it ends.
 
     Args:
-        into: where finished episodes go; broken and interrupted ones do not.
+        take: told of finished episodes; of broken and interrupted ones it is not.
         state_names: of the world.
 
     Raises:
         InputError: a state without an end-effector position.
     """
 
-    def __init__(self, into: list[EpisodeMotion], state_names: Sequence[str]) -> None:
+    def __init__(self, take: Callable[[EpisodeMotion], object], state_names: Sequence[str]) -> None:
         if not set(POSITION_NAMES) <= set(state_names):
             raise InputError("a world whose state has no end-effector position", expected=", ".join(POSITION_NAMES))
-        self._into = into
+        self._take = take
         self._place = [list(state_names).index(name) for name in POSITION_NAMES]
         self._info: EpisodeInfo | None = None
 
@@ -49,7 +49,7 @@ class MotionCollector:
         if self._info is None or outcome not in (Outcome.SUCCESS, Outcome.HORIZON):
             return
         scale = np.array(self._info.action_spec.scale[:3])
-        self._into.append(
+        self._take(
             EpisodeMotion(
                 arm=self._info.arm,
                 key=self._info.key,
@@ -58,5 +58,6 @@ class MotionCollector:
                 commanded=np.array(self._commanded) * scale,
                 tokens=self._tokens,
                 non_action_tokens=self._foreign,
+                rate_hz=self._info.action_spec.rate_hz,
             )
         )

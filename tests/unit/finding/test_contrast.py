@@ -30,6 +30,8 @@ def test_a_pair_differs_in_one_word_only() -> None:
     made = paired_prompts(seen, FAST, policy.anatomy)
     assert [(one.instruction, other.instruction) for one, other in made] == [("do it fast", "do it slow")] * 2
     assert all(one.images is other.images for one, other in made)
+    plain = paired_prompts(seen, FAST, policy.anatomy, against="nothing")
+    assert [(one.instruction, other.instruction) for one, other in plain] == [("do it fast", "do it")] * 2
 
 
 def test_a_concept_without_opposite_is_refused() -> None:
@@ -50,6 +52,30 @@ def test_weights_are_the_difference_of_means_at_the_last_position() -> None:
     assert feature.operator is Operator.ADD
     assert [item.neuron.index for item in feature.neurons] == list(range(32))
     np.testing.assert_allclose([item.weight for item in feature.neurons], expected, atol=1e-6)
+
+
+def test_every_kind_of_position_has_weights_of_its_own() -> None:
+    policy = ToyPolicy()
+    plain, kinds = policy.logits, policy.kinds
+
+    def two_passes(*args):
+        """The second pass ends at a text position."""
+        policy.kinds = kinds
+        logits = plain(*args)
+        policy.kinds = kinds.flip(0)
+        plain(*args)
+        return logits
+
+    policy.logits = two_passes  # type: ignore[method-assign]
+    feature = contrast_feature(policy, "fast", pairs(policy), layers=[1])
+    assert feature.scope == "text+decode"
+    assert set(feature.weights_at) == {"text", "decode"}
+    # The toy computes the same in both passes.
+    np.testing.assert_allclose(feature.weights("text"), feature.weights("decode"))
+    np.testing.assert_allclose(feature.weights("image"), feature.weights("decode"))
+    alone = contrast_feature(ToyPolicy(), "fast", pairs(policy), layers=[1])
+    assert alone.scope == "decode"
+    np.testing.assert_allclose(alone.weights("decode"), feature.weights("decode"))
 
 
 def test_k_keeps_the_neurons_that_change_most() -> None:

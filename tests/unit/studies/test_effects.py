@@ -65,7 +65,7 @@ def test_beyond_all_draws() -> None:
 def test_the_collector_keeps_what_happened() -> None:
     policy, world, done = ToyPolicy(), ToyWorld(), []
     infos = [EpisodeInfo(i, EpisodeKey(0, i, 1), "rise", f"arm{i}", "toy", world.action_spec) for i in range(2)]
-    collector = lambda _: [MotionCollector(done, ("eef_x", "eef_y", "eef_z"))]  # noqa: E731
+    collector = lambda _: [MotionCollector(done.append, ("eef_x", "eef_y", "eef_z"))]  # noqa: E731
     run_episodes(policy, [world], [PlannedEpisode(info) for info in infos], sinks=collector)
     assert [motion.arm for motion in done] == ["arm0", "arm1"]
     assert all(motion.positions.shape == motion.commanded.shape for motion in done)
@@ -78,4 +78,4 @@ def test_the_collector_keeps_what_happened() -> None:
 
 def test_a_world_without_positions_is_refused() -> None:
     with pytest.raises(InputError):
-        MotionCollector([], ("a", "b"))
+        MotionCollector([].append, ("a", "b"))

@@ -13,7 +13,6 @@ from altered import edit_json, edit_tensors
 from vlasteer.anatomy import Neuron, record_activations
 from vlasteer.errors import ConfigError, ObservationError, VlasteerError
 from vlasteer.policies.openvla import load
-from vlasteer.policies.openvla.model import KINDS
 from vlasteer.policies.openvla.policy import OpenVLAPolicy
 from vlasteer.protocols import Policy
 from vlasteer.steering import Feature, Steering, steer
@@ -72,7 +71,7 @@ def test_one_step_per_batch_and_one_pass_per_forward(policy: OpenVLAPolicy, monk
     begin_pass = policy.context.begin_pass
 
     def spy(kinds: torch.Tensor, rows: Any) -> None:
-        passes.append(([KINDS[k] for k in kinds.tolist()], list(rows)))
+        passes.append(([policy.context.kind_names[k] for k in kinds.tolist()], list(rows)))
         begin_pass(kinds, rows)
 
     monkeypatch.setattr(policy.context, "begin_step", lambda: steps.append(1))
@@ -85,8 +84,8 @@ def test_one_step_per_batch_and_one_pass_per_forward(policy: OpenVLAPolicy, monk
     for first in (0, 7):
         kinds = passes[first][0]
         text = len(policy.tokenizer.encode("push it" if first == 0 else long.instruction, reserve=7))
-        assert kinds == ["text"] + ["image"] * 256 + ["text"] * (text - 1)
-        assert all(kinds == ["decode"] for kinds, _ in passes[first + 1 : first + 7])
+        assert kinds == ["text"] + ["image"] * 256 + ["text"] * (text - 2) + ["text.last"]
+        assert [kinds for kinds, _ in passes[first + 1 : first + 7]] == [[f"decode.{i}"] for i in range(1, 7)]
 
 
 def test_the_probe_runs_every_site_once(policy: OpenVLAPolicy) -> None:
