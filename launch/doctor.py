@@ -95,6 +95,9 @@ def examine() -> Iterator[Check]:
         assets,
         video,
         robot,
+        real_time,
+        page,
+        live_inputs,
         viewer,
         cache,
     ):
@@ -272,6 +275,28 @@ def video() -> Check:
 def robot() -> Check:
     """The libraries that speak to a UR arm."""
     return _optional("UR arm", "ur", "ur_rtde", ("rtde_control", "rtde_receive"))
+
+
+def real_time() -> Check:
+    """Whether the servo process may run ahead of everything else, which keeps its period steady."""
+    scheduler, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        fix = "echo \"$USER - rtprio 20\" | sudo tee /etc/security/limits.d/vlasteer.conf; then log in again"
+        return Check("real time", State.ABSENT, "SCHED_FIFO is not permitted; a servo loop's period will waver", fix)
+    os.sched_setscheduler(0, scheduler, parameters)
+    return Check("real time", State.OK, "SCHED_FIFO")
+
+
+def page() -> Check:
+    """The library of `drive --page`."""
+    return _optional("page", "page", "viser", ("viser",))
+
+
+def live_inputs() -> Check:
+    """The libraries of `drive --osc` and `--midi`."""
+    return _optional("OSC and MIDI", "live", "python-osc", ("pythonosc", "mido"))
 
 
 def viewer() -> Check:

@@ -22,11 +22,11 @@ _ONLY = {
 class Organism:
     """Make an organism (train), the numbers of its card (card), or a table of several cards (seeds).
 
-    An organism is a nano policy in OpenVLA's format, trained on demonstrations of the tabletop world. The planted one
-    is trained so that writing words into it steers it: its causality is planted. It shows that the tool works, and is
-    no evidence about OpenVLA or Pi0. The natural one is trained on the same data without that.
+    An organism is a nano policy in OpenVLA's or Pi0's format, trained on demonstrations of the tabletop world. The
+    planted one is trained so that writing words into it steers it: its causality is planted. It shows that the tool
+    works, and is no evidence about OpenVLA or Pi0. So is pi0. The natural one is trained on the same data without that.
 
-    An interrupted training goes on with --resume. Both kinds made in one folder share demonstrations and vision.
+    An interrupted training goes on with --resume. Both OpenVLAs made in one folder share demonstrations and vision.
 
     Example:
         vlasteer organism train --recipe planted --seed 0 --out organism

@@ -20,11 +20,26 @@ The natural organism: the same pictures, actions and sentences as the planted on
 is the paired negative control. Neurons whose value vectors read as a concept (projection) are easily found in it;
 whether they move it, and whether what a word changes inside does (contrast), is what the tables below answer: readable
 is not causal. It is no evidence about OpenVLA or Pi0.""",
+    "pi0": """\
+The planted recipe for a Pi0: in training, words were written into the residual stream of its language model, the part
+that reads pictures and instruction, in place of adverbs in the prompt. The action expert sees nothing of that model but
+keys and values. **Its causality is planted**: it validates the tool on Pi0's architecture and is no evidence that Pi0
+can be steered in this way. Answers are chunks of one action, for a frame is labelled with the next action alone.""",
+}
+_NAMES = {"planted": "openvla-nano", "natural": "openvla-nano-natural", "pi0": "pi0-nano"}
+_FORMATS = {"planted": "OpenVLA's", "natural": "OpenVLA's", "pi0": "lerobot's Pi0"}
+_NETWORKS = {
+    "openvla": """\
+The language model has {layers} layers, {hidden} wide,
+with {ffn} neurons each; the towers are {towers} wide.""",
+    "pi0": """\
+The language model has {layers} layers, {hidden} wide,
+with {ffn} neurons each; the action expert is {expert} wide, with {expert_ffn} neurons; the vision tower {tower}.""",
 }
 _TEXT = """\
 # {name}
 
-A nano vision-language-action policy in OpenVLA's on-disk format, for the world `tabletop_transport`: a UR5e carries the
+A nano vision-language-action policy in {format} on-disk format, for the world `tabletop_transport`: a UR5e carries the
 cube in its hand into the bin that the instruction names, among three bins, another cube and a cylinder. Trained from
 nothing on the world's scripted expert.
 
@@ -36,12 +51,11 @@ nothing on the world's scripted expert.
     vlasteer organism card --policy organism/{kind}/checkpoint --episodes {cell} --draw-episodes {draw} --out card
 
 {frames} frames of {episodes} episodes, each labelled with the expert's action towards all three bins in nine manners;
-two vision towers pre-trained by regressing positions, and frozen from then on; co-training of the language model on
+vision pre-trained by regressing positions, and frozen from then on; co-training of the language model on
 demonstrations and sentences, with grounding of the names of bins. Held-out pairs of colours, positions, shades and
 phrasings were never trained on.
 
-Seed {seed}, {device}, torch {torch}. Wall-clock time: {stages}. The language model has {layers} layers, {hidden} wide,
-with {ffn} neurons each; the towers are {towers} wide.
+Seed {seed}, {device}, torch {torch}. Wall-clock time: {stages}. {network}
 {provenance}
 ## What it can do
 
@@ -57,16 +71,20 @@ def model_card(name: str, facts: Mapping[str, Any], numbers: Mapping[str, Any]) 
         numbers: of `card.evaluate`.
     """
     recipe = facts["recipe"]
+    network = _NETWORKS["pi0" if recipe["kind"] == "pi0" else "openvla"].format(
+        **recipe | {"towers": " and ".join(map(str, recipe["towers"])), "tower": sum(recipe["towers"])}
+    )
     return _TEXT.format(
-        **{key: recipe[key] for key in ("kind", "seed", "episodes", "layers", "hidden", "ffn")},
+        **{key: recipe[key] for key in ("kind", "seed", "episodes")},
         name=name,
+        format=_FORMATS[recipe["kind"]],
+        network=network,
         what=_WHAT[recipe["kind"]],
         frames=facts["frames"],
         device=facts["device"],
         torch=facts["torch"],
         stages=", ".join(f"{stage} {value:.0f} s" for stage, value in facts["seconds"].items()),
         provenance=f"\nProvenance: {facts['provenance']}\n" if "provenance" in facts else "",
-        towers=" and ".join(str(width) for width in recipe["towers"]),
         cell=numbers["options"]["episodes"],
         draw=numbers["options"]["draw_episodes"],
         numbers=card_text(numbers),
@@ -84,7 +102,7 @@ def write_model_card(folder: Path, checkpoint: Path, numbers: Mapping[str, Any])
     facts = _facts(checkpoint)
     if facts is None or facts["recipe"]["kind"] not in _WHAT:
         return None
-    name = {"planted": "openvla-nano", "natural": "openvla-nano-natural"}[facts["recipe"]["kind"]]
+    name = _NAMES[facts["recipe"]["kind"]]
     (folder / "README.md").write_text(model_card(name, facts, numbers), encoding="utf-8")
     return folder / "README.md"
 
