@@ -11,25 +11,25 @@ from vlasteer.policies.organisms import folders
 from vlasteer.registry import load_policy
 from vlasteer.types import ActionKind
 
-NAMES = ("openvla-nano", "openvla-nano-natural")
+KINDS = {"openvla-nano": "openvla", "openvla-nano-natural": "openvla", "pi0-nano": "pi0"}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_there_small_and_with_a_card(name: str) -> None:
     folder = folders()[name]
     assert sum(file.stat().st_size for file in folder.iterdir()) < 10e6
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "no evidence" in card
     assert "vlasteer organism train" in card
-    assert ("causality is planted" in card) == (name == "openvla-nano")
+    assert ("causality is planted" in card) == (name != "openvla-nano-natural")
     numbers = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert f"{100 * numbers['neutral']['success']:.0f}" in card
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_ordinary_adapter_loads_it(name: str) -> None:
     policy = load_policy(folders()[name], world="tabletop_transport")
-    assert policy.kind == "openvla"
+    assert policy.kind == KINDS[name]
     assert policy.action_spec.kind is ActionKind.EE_DELTA
     chunk = policy.act(policy.example())
     assert chunk.actions.shape == (1, 7)
@@ -37,4 +37,4 @@ def test_the_ordinary_adapter_loads_it(name: str) -> None:
 
 
 def test_they_are_known_by_name() -> None:
-    assert {name: shipped_checkpoints().get(name) for name in NAMES} == {name: folders()[name] for name in NAMES}
+    assert {name: shipped_checkpoints().get(name) for name in KINDS} == {name: folders()[name] for name in KINDS}
