@@ -283,7 +283,7 @@ def real_time() -> Check:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
-        fix = "echo \"$USER - rtprio 20\" | sudo tee /etc/security/limits.d/vlasteer.conf; then log in again"
+        fix = 'echo "$USER - rtprio 20" | sudo tee /etc/security/limits.d/vlasteer.conf; then log in again'
         return Check("real time", State.ABSENT, "SCHED_FIFO is not permitted; a servo loop's period will waver", fix)
     os.sched_setscheduler(0, scheduler, parameters)
     return Check("real time", State.OK, "SCHED_FIFO")

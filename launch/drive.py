@@ -49,6 +49,9 @@ class Drive(PolicyOptions, SteeringOptions, RecordingOptions):
     knob: tuple[str, ...] = ()
     """Feature to have as a knob that is off at first; repeatable. Default: the pack's (of a shipped organism: fast,
     slow, high, low)."""
+    other_pack: tuple[str, ...] = ()
+    """Another feature pack, all of it off, to choose at the page in place of the first; repeatable. A feature whose
+    name is taken is called NAME@PACK."""
     dry_run: bool = False
     """Everything but motion: no control connection is made."""
     record: str | None = None
@@ -145,7 +148,8 @@ class Drive(PolicyOptions, SteeringOptions, RecordingOptions):
 
         usual = 1.0 if self.robot is None else _ROBOT_SPEED
         speed = usual if self.speed is None else self.speed
-        return make_panel(policy, self, self.knob, speed=speed, replan=self.replan, replanning=policy.kind != "openvla")
+        chunks = policy.kind != "openvla"
+        return make_panel(policy, self, self.knob, self.other_pack, speed=speed, replan=self.replan, replanning=chunks)
 
     def _place(self, policy: Policy) -> AbstractContextManager[Place]:
         from vlasteer.launch.driving import places

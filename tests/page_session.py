@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import threading
 import time
@@ -30,6 +32,8 @@ FLAGS = (
     "--window-size=900,900",  # little room for the scene, which is drawn in software here
 )
 
+_PR_CAPBSET_DROP, _CAP_SYS_NICE = 24, 23
+
 
 def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true answer of `what`."""
@@ -41,7 +45,10 @@ def wait_for(what: Callable[[], Any], seconds: float = 20.0) -> Any:
 
 
 def open_chromium(profile: str) -> Any:
-    """Debian's Chromium, driven by selenium, with an empty profile folder."""
+    """Debian's Chromium, driven by selenium, with an empty profile folder.
+
+    It draws in software. As root it would put itself before all others to do so, the twin and its driver included.
+    """
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (extra 'dev')")
     paths = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(paths):
@@ -50,7 +57,14 @@ def open_chromium(profile: str) -> Any:
     options.binary_location = paths[0]
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService(paths[1]))
+    libc = ctypes.CDLL(None)
+
+    def be_modest() -> None:
+        libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_NICE)
+        os.setsid()  # Linux may share its processors between sessions: those of tests and browser are two
+
+    service = webdriver.ChromeService(paths[1], popen_kw={"preexec_fn": be_modest})
+    return webdriver.Chrome(options=options, service=service)
 
 
 class Tab:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from vlasteer.conventions import converter
 from vlasteer.errors import ConfigError, InputError, WorldError
 from vlasteer.protocols import Policy, World
-from vlasteer.recording.call_files import has_calls, read_calls
+from vlasteer.recording.call_files import PolicyCall, has_calls, read_calls
 from vlasteer.recording.episode import RecordedEpisode
 from vlasteer.steering import Port
 from vlasteer.types import ActionKind, ActionSpec, Observation, Outcome
@@ -289,19 +290,33 @@ def ask_again(
 def _questions(episode: RecordedEpisode) -> Iterator[tuple[int, Observation, NDArray[np.int64] | None]]:
     """First step of every call whose observation is known, that observation, and the token ids where they are known."""
     calls = read_calls(episode.root, episode.index) if has_calls(episode.root, episode.index) else iter(())
+    moments = groupby(calls, key=lambda call: call.observation.time_s)
     seen = episode.observations()
-    call, observed = next(calls, None), next(seen, None)
+    moment, observed = _next_moment(moments), next(seen, None)
     for step in map(int, episode.asked):
-        while call is not None and call.observation.time_s < episode.asked_s[step]:  # nothing of it was executed
-            call = next(calls, None)
+        while moment and moment[0].observation.time_s < episode.asked_s[step]:  # nothing of it was executed
+            moment = _next_moment(moments)
         while observed is not None and observed[0] < step:
             observed = next(seen, None)
-        its = call if call is not None and call.observation.time_s == episode.asked_s[step] else None
+        its = None
+        if moment and moment[0].observation.time_s == episode.asked_s[step]:
+            its = next((call for call in moment if _is_of(call, episode, step)), moment[-1])
         ids = None if its is None else its.token_ids
         if its is not None and its.observation.images:
             yield step, its.observation, ids
         elif observed is not None and observed[0] == step:
             yield step, observed[1], ids
+
+
+def _next_moment(moments: Iterator[tuple[float, Iterator[PolicyCall]]]) -> list[PolicyCall]:
+    """The calls about the next observation. There are several when an answer was forgotten, as after a release."""
+    return list(next(moments, (0.0, iter(())))[1])
+
+
+def _is_of(call: PolicyCall, episode: RecordedEpisode, step: int) -> bool:
+    """Whether a step's action is of this call."""
+    place = int(episode.chunk_step[step])
+    return place < len(call.actions) and np.array_equal(call.actions[place], episode.policy_actions[step])
 
 
 def displacements(actions: Array, spec: ActionSpec) -> Array:

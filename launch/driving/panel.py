@@ -1,16 +1,18 @@
 """The knobs of a session: one for every mounted feature, and those of the loop.
 
 Which features are mounted: those of --steer, at their coefficients; those of --knob, off; without either all of the
-feature pack, off; and for a shipped organism without a pack, whose concepts are known, fast, slow, high and low.
+feature pack, off; and for a shipped organism without a pack, whose concepts are known, fast, slow, high and low. To
+these come all features of every --other-pack, off: the page shows one pack at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlasteer.errors import ConfigError
 from vlasteer.launch.options import SteeringOptions, load_pack
 
 if TYPE_CHECKING:
@@ -29,17 +31,26 @@ class Panel:
 
     Attributes:
         steering: to be mounted; terms that are off have no coefficient.
-        pack: that the features are from; None when nothing is mounted.
+        pack: that the features are from, those of other packs included; None when nothing is mounted.
         knobs: of the features, then speed and replanning.
+        packs: name of each pack, and of the features that it brings.
     """
 
     steering: Steering
     pack: FeaturePack | None
     knobs: tuple[Knob, ...]
+    packs: Mapping[str, tuple[str, ...]]
 
 
 def make_panel(
-    policy: Policy, options: SteeringOptions, wanted: Sequence[str], *, speed: float, replan: int, replanning: bool
+    policy: Policy,
+    options: SteeringOptions,
+    wanted: Sequence[str],
+    others: Sequence[str] = (),
+    *,
+    speed: float,
+    replan: int,
+    replanning: bool,
 ) -> Panel:
     """The panel of a policy.
 
@@ -47,6 +58,7 @@ def make_panel(
         policy: whose features they are.
         options: --steer, --pack, --operator, --scope.
         wanted: names of --knob.
+        others: files of --other-pack.
         speed: where the knob of speed begins.
         replan: where the knob of replanning begins.
         replanning: whether there is one; policies whose chunks have one action need none.
@@ -70,6 +82,16 @@ def make_panel(
     for name in names or list(pack or ()):
         assert pack is not None
         steering += Steering.of(pack[name], at_work.get(name), operator=options.operator, scope=options.scope)
+    packs = {} if pack is None else {_label(options.pack): steering.names}
+    for path in others:
+        other, label = load_pack(policy, path, []), _label(path)
+        if label in packs:
+            raise ConfigError(f"two feature packs are named '{label}'", expected="files of different names")
+        own = [f.renamed(f"{f.name}@{label}") if f.name in steering.names else f for f in other.features.values()]
+        for feature in own:
+            steering += Steering.of(feature, None, operator=options.operator, scope=options.scope)
+        packs[label] = tuple(feature.name for feature in own)
+        pack = other if pack is None else pack.with_features(*own)
     knobs = [
         Knob.feature(
             term.name,
@@ -82,7 +104,12 @@ def make_panel(
     knobs.append(Knob.speed(speed))
     if replanning:
         knobs.append(Knob.replan(replan, _LARGEST_REPLAN))
-    return Panel(steering, pack, tuple(knobs))
+    return Panel(steering, pack, tuple(knobs), packs)
+
+
+def _label(path: str | None) -> str:
+    """What the page calls a pack."""
+    return "the policy's own" if path is None else Path(path).stem
 
 
 def _has_pack(policy: Policy) -> bool:

@@ -44,7 +44,7 @@ def drive(options: Drive, policy: Policy, panel: Panel, place: Place) -> None:
             taps = options.tapped(policy, dataset, robot=options.robot is not None)
             asked, make_recorder = stack.enter_context(taps)
         port = stack.enter_context(steer(policy, panel.steering, negative_control=options.negative_control))
-        page = stack.enter_context(_page(options, board, place)) if options.page else None
+        page = stack.enter_context(_page(options, board, panel, place)) if options.page else None
         present = stack.enter_context(attend(board, options))
         raise_if_interrupted = stack.enter_context(stopping_at_signals(board))
         line, preflight = StatusLine(present.chosen, dry_run=options.dry_run), PreflightTable(world)
@@ -142,7 +142,7 @@ def _episode(options: Drive, panel: Panel, place: Place, number: int, run: RunFo
     return PlannedEpisode(info)
 
 
-def _page(options: Drive, board: KnobBoard, place: Place) -> Page:
+def _page(options: Drive, board: KnobBoard, panel: Panel, place: Place) -> Page:
     from vlasteer.kinematics import arm_model
     from vlasteer.launch.page import Page
 
@@ -156,6 +156,8 @@ def _page(options: Drive, board: KnobBoard, place: Place) -> Page:
         port=options.page_port,
         token=options.page_token,
         dry_run=options.dry_run,
+        packs=panel.packs,
+        action_spec=place.world.action_spec,
         look=place.look if place.cameras else None,
         arm=arm_model("ur5" if options.robot == "ur5" else "ur5e"),
     )

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from vlasteer.types import Phase
+
 if TYPE_CHECKING:
     from vlasteer.live import LiveStatus
 
@@ -25,7 +27,7 @@ class StatusLine:
         stream: where to; default standard error.
 
     Attributes:
-        note: what the newest status had to say.
+        note: what the newest status had to say; of a robot that stopped itself, why.
     """
 
     def __init__(
@@ -39,8 +41,11 @@ class StatusLine:
 
     def tick(self, status: LiveStatus) -> None:
         """Show it, if it is time."""
-        self.note = status.note
         robot = status.robot
+        if status.note or robot is None or robot.phase is not Phase.STOPPED:
+            self.note = status.note
+        elif not self.note:
+            self.note = robot.reason  # the first: what follows from a stop is told later and says less
         state = f"{status.phase} {robot.phase if robot else ''} {robot.safety if robot else ''}"
         if self._terminal:
             if time.monotonic() - self._shown_s >= _PERIOD_S or state != self._said:

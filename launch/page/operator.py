@@ -126,12 +126,12 @@ class OperatorDesk:
         return f'{{"n":{number},"hold":"{hold.value}"{state}}}'
 
     def choose_pack(self, name: str) -> None:
-        """Show another pack; the knobs of the one before go to their defaults, so that nothing unseen steers."""
+        """Show another pack; the knobs of the one before are switched off, so that nothing unseen steers."""
         if name not in self.packs:
             raise InputError(f"the pack '{name}'", expected=f"one of: {', '.join(self.packs)}")
         for other in self.packs[self.pack]:
             if other not in self.packs[name]:
-                self.source.release(other)
+                self.source.set(other, None)
         self.pack = name
 
     async def _tick(self, tab: int, connection: ServerConnection) -> None:

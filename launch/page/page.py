@@ -21,7 +21,7 @@ from vlasteer.launch.page.plots import Plots
 
 if TYPE_CHECKING:
     from vlasteer.live import LiveStatus
-    from vlasteer.types import EpisodeInfo, Outcome, StepRecord
+    from vlasteer.types import ActionSpec, EpisodeInfo, Outcome, StepRecord
 
 DRAW_S = 1 / 12
 """Between two drawings of arm, console and pictures."""
@@ -49,6 +49,7 @@ class Page:
         dry_run: show that nothing that moves is sent.
         packs: feature packs by name with the names of their knobs, when there are several to choose from.
         arm: whose shape is drawn.
+        action_spec: tells the plot of actions their names and unit before a first recorded episode does.
         look: newest image of each camera, asked for by the page's own thread; default: what the policy was shown,
             which between its answers does not change.
 
@@ -71,6 +72,7 @@ class Page:
         dry_run: bool = False,
         packs: Mapping[str, Sequence[str]] | None = None,
         arm: ArmModel = UR5E,
+        action_spec: ActionSpec | None = None,
         look: Callable[[], Mapping[str, Image]] | None = None,
     ) -> None:
         self._gate = Gate(host, port, token)
@@ -93,6 +95,8 @@ class Page:
         with views.add_tab("View"):
             self._cameras = Cameras(server, cameras)
             self._plots = Plots(server, knobs)
+        if action_spec is not None:
+            self._plots.describe_actions(action_spec)
         views.dock_left()
         views.set_width(_LEFT_WIDTH)
         self._arm = ArmView(server, self._follower.arm, self._follower.base)
@@ -121,7 +125,7 @@ class Page:
     # --- what the loop calls ------------------------------------------------------------------------------------------
     def open(self, episode: EpisodeInfo) -> None:
         """A recorded episode begins: a take of what is seen, which goes on before and after it."""
-        self._plots.name_actions(episode.action_spec.names)
+        self._plots.describe_actions(episode.action_spec)
         self._task = episode.instruction
 
     def step(self, record: StepRecord) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from vlasteer.knobs import Knob, KnobKind, KnobReading
 from vlasteer.launch.page.console import COLORS
 from vlasteer.launch.page.history import History, Rows
-from vlasteer.types import EE_NAMES
+from vlasteer.types import EE_NAMES, ActionKind, ActionSpec
 
 if TYPE_CHECKING:
     import viser
@@ -43,7 +43,8 @@ class Plots:
         self.history = History(ACTIONS + 2 + 2 * len(self._shown), _CAPACITY, SPACING_S)
         self._server = server
         self._names: tuple[str, ...] = ()
-        self._legend = server.gui.add_html(_legend("action", "full scale", ()))
+        self._unit = ""
+        self._legend = server.gui.add_html(_legend("action", "", ()))
         self._action = self._plot([("", "#0000", False)], least=(-1.0, 1.0))
         server.gui.add_html(_legend("tool speed", "m/s", ()))
         self._tool_speed = self._plot([("tool speed", COLORS[0], False)], least=(0.0, 0.05))
@@ -53,9 +54,9 @@ class Plots:
         lines = [(name, color[name], dashed) for name in self._shown for dashed in (False, True)]
         self._knobs = self._plot(lines or [("", "#0000", False)], least=(-1.0, 1.0), bottom=True)
 
-    def name_actions(self, names: Sequence[str]) -> None:
-        """The actions have these names."""
-        self._names = tuple(names[:ACTIONS])
+    def describe_actions(self, spec: ActionSpec) -> None:
+        """The actions have these names and this unit."""
+        self._names, self._unit = tuple(spec.names[:ACTIONS]), action_unit(spec)
 
     def default_names(self, count: int) -> None:
         """Names for that many numbers of an action, should nobody have told others."""
@@ -86,7 +87,7 @@ class Plots:
         """Show what there is."""
         if self._names and len(self._action.series) != len(self._names) + 1:
             named = list(zip(self._names, COLORS, strict=False))
-            self._legend.content = _legend("action", "full scale", named)
+            self._legend.content = _legend("action", self._unit, named)
             self._replace_action([(name, color, False) for name, color in named])
         rows = self.history.since(now - WINDOW_S)
         if len(rows) < 2:
@@ -128,8 +129,16 @@ class Plots:
             legend={"show": False},  # type: ignore[arg-type]
             cursor={"sync": {"key": "vlasteer"}, "drag": {"x": False, "y": False}},  # type: ignore[arg-type]
             height=_HEIGHT + (18 if bottom else 0),
-            padding=(4, 12, 0, 0),
+            padding=(8, 12, 0, 0),
         )
+
+
+def action_unit(spec: ActionSpec) -> str:
+    """What the numbers of an action are measured in, for people."""
+    if any(scale != 1.0 for scale in spec.scale):
+        return "full scale"
+    units = {ActionKind.EE_DELTA: "m, rad", ActionKind.JOINT_TARGET: "rad", ActionKind.JOINT_VELOCITY: "rad/s"}
+    return units.get(spec.kind, "")
 
 
 def _filled(rows: Rows) -> Rows:

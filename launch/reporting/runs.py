@@ -167,7 +167,7 @@ def level_table(levels: Sequence[Level]) -> Html:
         [
             [
                 level.knob,
-                "off" if level.value != level.value else f"{level.value:g}",
+                "off" if level.value != level.value else f"{level.value:.3g}",
                 number(level.seconds),
                 str(level.stretches),
                 number(level.speed_mm_s),

@@ -18,6 +18,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,6 +213,8 @@ def serve(settings: TwinSettings, plant: Plant, on_ready: Callable[[TwinService]
 
     with contextlib.suppress(OSError, AttributeError):  # a controller goes before other work, where that is allowed
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
+        if os.getsid(0) == os.getpid():  # Linux may share its processors between sessions, whatever is nice in them
+            Path("/proc/self/autogroup").write_text(str(_PRIORITY), encoding="ascii")
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())
 

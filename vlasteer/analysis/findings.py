@@ -235,7 +235,7 @@ def _turned(run: AnalysedRun, condition: str) -> dict[str, str]:
         levels = knob_levels(episodes, knob)
         ends = [levels[0], levels[-1]] if len(levels) > 1 else levels
         shown = [
-            f"{'off' if level.value != level.value else f'at {level.value:g}'}: {level.speed_mm_s:.0f} mm/s,"
+            f"{'off' if level.value != level.value else f'at {level.value:.3g}'}: {level.speed_mm_s:.0f} mm/s,"
             f" {level.height_mm:.0f} mm high"
             for level in ends
         ]

@@ -79,6 +79,21 @@ def test_the_operator_goes_to_every_feature_and_scale_rests_at_one(pack) -> None
     assert made.knobs[0].neutral == 1.0
 
 
+def test_another_pack_brings_its_features_off_and_under_names_of_their_own(pack, tmp_path) -> None:
+    others = tmp_path / "others.json"
+    features = {"fast": Feature.of("fast", [Neuron("vlm", 0, 7)]), "down": Feature.of("down", [Neuron("vlm", 0, 8)])}
+    FeaturePack(features, "toy-hash", "toy").save(others)
+    options = SteeringOptions(pack=pack, steer=("fast=3",))
+    made = make_panel(ToyPolicy(), options, (), [str(others)], speed=0.3, replan=5, replanning=False)
+    assert {term.name: term.factor for term in made.steering} == {"fast": 3.0, "fast@others": None, "down": None}
+    assert made.packs == {"pack": ("fast",), "others": ("fast@others", "down")}
+    assert made.pack is not None
+    assert made.pack["fast@others"].neurons == features["fast"].neurons
+    assert made.pack["fast"].neurons != features["fast"].neurons
+    with pytest.raises(ConfigError, match="two feature packs are named 'others'"):
+        make_panel(ToyPolicy(), options, (), [str(others)] * 2, speed=0.3, replan=5, replanning=False)
+
+
 def test_no_such_feature(pack) -> None:
     with pytest.raises(UnknownNameError, match="sideways"):
         panel(ToyPolicy(), "sideways", pack=pack)
@@ -115,6 +130,17 @@ def test_the_badge_and_the_hints() -> None:
     assert "paused (press and hold to go on)" in describe(status_of(LivePhase.PAUSED))
     assert describe(status_of(rate_hz=math.nan, inference_s=math.nan)).count(" - ") == 2
     assert describe(status_of(note="an answer came too late")).endswith("| an answer came too late")
+
+
+def test_the_note_of_a_robot_that_stopped_itself_is_its_first_reason() -> None:
+    line = StatusLine(stream=io.StringIO())
+    line.tick(status_of(robot=ROBOT))
+    assert line.note == ""
+    for reason in ("a force of 90 N at the tool", "protective stop"):
+        line.tick(status_of(robot=replace(ROBOT, phase=Phase.STOPPED, reason=reason)))
+    assert line.note == "a force of 90 N at the tool"
+    line.tick(status_of(robot=ROBOT, note="an answer came too late"))
+    assert line.note == "an answer came too late"
 
 
 def test_without_a_terminal_there_is_a_line_for_every_change() -> None:

@@ -20,7 +20,8 @@ from vlasteer.launch.page.cameras import HEIGHT, mosaic
 from vlasteer.launch.page.console import console_html, number, state_of
 from vlasteer.launch.page.history import History
 from vlasteer.launch.page.lamps import Level, lamps, milliseconds
-from vlasteer.types import Observation, Phase, RobotStatus
+from vlasteer.launch.page.plots import action_unit
+from vlasteer.types import EE_NAMES, ActionKind, ActionSpec, Gripper, Observation, Phase, RobotStatus
 
 
 class TestHistory:
@@ -133,6 +134,22 @@ class TestLamps:
     @pytest.mark.parametrize(("seconds", "text"), [(0.085, "85 ms"), (1.2, "1.20 s"), (math.nan, "–"), (math.inf, "–")])
     def test_durations(self, seconds, text):
         assert milliseconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "unit"),
+    [
+        ("ee_delta", 0.05, "full scale"),
+        ("ee_delta", 1.0, "m, rad"),
+        ("joint_target", 1.0, "rad"),
+        ("joint_velocity", 1.0, "rad/s"),
+        ("unknown", 1.0, ""),
+    ],
+)
+def test_what_an_action_is_measured_in(kind, scale, unit):
+    assert (
+        action_unit(ActionSpec(ActionKind(kind), Gripper.MINUS_OPEN_PLUS_CLOSED, (scale,) * 6, 20.0, EE_NAMES)) == unit
+    )
 
 
 class TestConsole:
