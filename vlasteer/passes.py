@@ -39,6 +39,8 @@ class PassContext(nn.Module):
         self._on_step: list[Callable[[], None]] = []
         self.batch_rows: tuple[int, ...] = (0,)
         """Row ids of the running pass as given by the caller, whether or not a steering is mounted."""
+        self.read_from: Tensor | None = None
+        """bool [batch, positions]: where the answer is read from in the running pass; None: at the last position."""
         self.port_values: Callable[[int], Mapping[str, float | None]] | None = None
         """Set while a steering is mounted: row -> coefficient of every knob as the model has it (None: off)."""
 
@@ -51,12 +53,15 @@ class PassContext(nn.Module):
         for callback in self._on_step:
             callback()
 
-    def begin_pass(self, kinds: Tensor, rows: Sequence[int]) -> None:
+    def begin_pass(self, kinds: Tensor, rows: Sequence[int], read_from: Tensor | None = None) -> None:
         """A forward pass of `len(rows)` sequences begins.
 
         Args:
             kinds: int64 [positions], kind of every position, on this module's device.
             rows: steering row of every sequence of the batch.
+            read_from: bool [batch, positions], the positions that the policy's answer is read from, where these are not
+                the last ones: a prefix that a decoder attends to as a whole, without its padding. Nothing is steered by
+                it; finders look there.
 
         Raises:
             SteeringError: a row for which no steering was mounted.
@@ -69,6 +74,7 @@ class PassContext(nn.Module):
         if tuple(rows) != self.batch_rows or self.steering_rows > 1:
             self._write_rows(rows)
         self.kinds[: len(kinds)].copy_(kinds)
+        self.read_from = read_from
 
     def _write_rows(self, rows: Sequence[int]) -> None:
         self.batch_rows = tuple(rows)

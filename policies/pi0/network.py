@@ -108,9 +108,11 @@ class Pi0Network:
         cache = self._read(prefix, rows)
         mask, position_ids = self._suffix(prefix.valid)
         state, actions = inputs.state.to(self.device), noise.to(self.device)
+        read_from = mask.new_ones(len(actions), 1 + self.flow.chunk)
+        read_from[:, 0] = False  # the state
         for step in range(self.flow.steps if steps is None else steps):
             kinds = torch.full((1 + self.flow.chunk,), step, dtype=torch.int64, device=self.device)
-            self.contexts[backbone.EXPERT].begin_pass(kinds, rows)
+            self.contexts[backbone.EXPERT].begin_pass(kinds, rows, read_from)
             time = torch.full((len(actions),), 1 - step / self.flow.steps, device=self.device)
             embeddings = self.native.embed_action_time(state, actions, time).to(self.dtype)
             hidden = self.native.model.dit(
@@ -121,7 +123,7 @@ class Pi0Network:
         return actions
 
     def _read(self, prefix: backbone.Prefix, rows: Sequence[int]) -> PrefixCache:
-        self.contexts[backbone.VLM].begin_pass(prefix.kinds, rows)
+        self.contexts[backbone.VLM].begin_pass(prefix.kinds, rows, prefix.valid)  # all that the expert attends to
         cache = DynamicCache()
         self.native.model.vlm.language_model(
             inputs_embeds=prefix.embeddings,

@@ -4,25 +4,29 @@ The feature is the difference of means of FFN activations between paired observa
 words only (after Rimsky et al. 2024, "Steering Llama 2 via contrastive activation addition", with FFN activations for
 the residual stream). It is dense, one weight for every neuron, or the k neurons that change most; it is added.
 
-Activations count where actions come from: at the last position of every pass, and every kind of position by itself.
-Where the policy tells the positions of its action tokens apart, so does the feature: what "fast" does to a neuron while
-x is decided is another thing than while the gripper is, and their average steers nothing.
+Activations count where actions come from, every kind of position by itself: at the last position of a pass, or, where a
+policy says that its answer is read from others (Pi0's expert attends to the whole prefix but its padding), at the mean
+of these. Where the policy tells the positions of its action tokens apart, so does the feature: what "fast" does to a
+neuron while x is decided is another thing than while the gripper is, and their average steers nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from vlasteer.anatomy import Anatomy, Neuron, Site, record_activations, record_kinds
+from vlasteer.anatomy import Anatomy, Neuron, Site
 from vlasteer.errors import ConfigError, SteeringError
 from vlasteer.finding.lexicon import Concept
 from vlasteer.finding.words import look_up, look_up_concept
+from vlasteer.passes import PassContext
 from vlasteer.protocols import Policy
 from vlasteer.steering import Feature
 from vlasteer.steering.features import Operator, WeightedNeuron
@@ -86,7 +90,7 @@ def contrast_feature(
         noise: of policies that sample; the same for every observation.
 
     Returns:
-        A feature with operator `add`, with weights for every kind of position that a pass of the policy ends with.
+        A feature with operator `add`, with weights for every kind of position that the policy's answer is read from.
         Coefficient 1 adds the difference once. Where no weights are known for a kind, their mean counts.
 
     Raises:
@@ -157,27 +161,40 @@ def _difference(
 def _mean_activations(
     policy: Policy, sites: Sequence[Site], seen: Sequence[Observation], noise: NDArray[np.float32] | None
 ) -> _ByKind:
-    """Kind -> float64 [neurons of all sites] mean over the passes whose last position is of that kind."""
-    anatomy = policy.anatomy
-    context = anatomy.contexts[sites[0].key.stream]
-    with (
-        record_kinds(anatomy, sites[:1]) as kinds,
-        record_activations(anatomy, sites, last_position_only=True) as recorded,
-    ):
+    """Kind -> float64 [neurons of all sites] mean over all rows of all passes that are read from at such positions."""
+    context = policy.anatomy.contexts[sites[0].key.stream]
+    found: list[dict[str, list[Tensor]]] = [{} for _ in sites]
+
+    def hook_for(own: dict[str, list[Tensor]]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            for kind, values in _read(args[0].detach(), context).items():
+                own.setdefault(kind, []).append(values)
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for site, own in zip(sites, found, strict=True):
+            projection = policy.anatomy.down_proj(site)
+            stack.callback(projection.register_forward_pre_hook(hook_for(own)).remove)
         policy.act_batch(seen, noise)
-    (passes,) = kinds.values()
-    last = [context.kind_names[int(positions[-1])] for positions in passes]
-    return {
-        kind: torch.cat(
-            [
-                torch.cat([p[:, 0] for p, where in zip(recorded.passes[site.key], last, strict=True) if where == kind])
-                .double()
-                .mean(0)
-                for site in sites
-            ]
-        ).numpy()
-        for kind in dict.fromkeys(last)
-    }
+    return {kind: torch.cat([torch.cat(own[kind]).mean(0) for own in found]).numpy() for kind in found[0]}
+
+
+def _read(hidden: Tensor, context: PassContext) -> dict[str, Tensor]:
+    """Kind -> float64 [rows, neurons] mean of every row's activations where the running pass is read from."""
+    read_from = context.read_from
+    if read_from is None:
+        read_from = torch.zeros(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
+        read_from[:, -1] = True
+    kinds = context.kinds[: hidden.shape[1]]
+    means = {}
+    for kind in kinds[read_from.any(dim=0)].unique().tolist():
+        where = (read_from.any(dim=0) & (kinds == kind)).nonzero()[:, 0]
+        counted = read_from[:, where, None]
+        total = (hidden[:, where] * counted).sum(dim=1, dtype=torch.float64)
+        count = counted.sum(dim=1)
+        means[context.kind_names[kind]] = (total / count)[count[:, 0] > 0].cpu()
+    return means
 
 
 def _overall(values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toys import ToyPolicy
+import torch
+from toys import POSITIONS, ToyPolicy
 
 from vlasteer.anatomy import record_activations
 from vlasteer.errors import ConfigError, SteeringError
@@ -76,6 +77,29 @@ def test_every_kind_of_position_has_weights_of_its_own() -> None:
     alone = contrast_feature(ToyPolicy(), "fast", pairs(policy), layers=[1])
     assert alone.scope == "decode"
     np.testing.assert_allclose(alone.weights("decode"), feature.weights("decode"))
+
+
+def test_a_policy_may_say_that_it_is_read_from_other_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = ToyPolicy()
+    begin_pass = policy.context.begin_pass
+    read_from = torch.zeros(2, POSITIONS, dtype=torch.bool)
+    read_from[0, :2] = True
+    read_from[1, :3] = True  # a row more than the other, as prompts of different length have them
+    monkeypatch.setattr(policy.context, "begin_pass", lambda kinds, rows: begin_pass(kinds, rows, read_from))
+    made = pairs(policy, 2)
+    feature = contrast_feature(policy, "fast", made, layers=[1])
+    assert feature.scope == "+".join(name for name in policy.context.kind_names if name in feature.weights_at)
+    site = policy.anatomy.site("vlm", 1)
+    for kind, weights in feature.weights_at.items():
+        here = read_from & (policy.kinds == policy.context.kind_names.index(kind))
+        expected = np.zeros(32)
+        for i, sign in ((0, 1), (1, -1)):
+            with record_activations(policy.anatomy, [site]) as recorded:
+                policy.act_batch([pair[i] for pair in made])
+            (values,) = recorded.passes[site.key]
+            rows = [values[row, here[row]].mean(0).numpy() for row in range(2) if here[row].any()]
+            expected += sign * np.mean(rows, axis=0)
+        np.testing.assert_allclose(weights, expected, atol=1e-6)
 
 
 def test_k_keeps_the_neurons_that_change_most() -> None:

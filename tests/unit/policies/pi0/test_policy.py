@@ -14,12 +14,15 @@ from safetensors.torch import save_file
 from tiny_pi import ACTION, CHUNK, IMAGE, PADDED, STATE, STATISTICS, write_openpi, write_pi0
 from torch import Tensor
 
+from vlasteer.anatomy import record_activations
 from vlasteer.conventions import converter
 from vlasteer.errors import ConventionError, ObservationError, VlasteerError
+from vlasteer.finding.contrast import contrast_feature
 from vlasteer.policies.pi0 import load
 from vlasteer.policies.pi0.network import native_key
 from vlasteer.policies.pi0.policy import Pi0Policy
 from vlasteer.policies.pi_family.conventions import CONVENTIONS
+from vlasteer.steering import Steering, steer
 from vlasteer.steering.selftest import self_test
 from vlasteer.types import ActionKind, Gripper, Observation
 
@@ -270,6 +273,36 @@ def test_the_state_and_the_pictures_matter(policy: Pi0Policy) -> None:
         replace(plain, instruction="put it down"),
     ):
         assert not np.array_equal(policy.act(other, NOISE).actions, base)
+
+
+def test_what_the_expert_reads_is_announced(policy: Pi0Policy) -> None:
+    seen = [replace(policy.example(i), instruction=words) for i, words in enumerate(("go", "pick up the red block"))]
+    policy.act_batch(seen, NOISE)
+    valid = policy.inputs(seen).valid
+    prefix, actions = (policy.anatomy.contexts[stream].read_from for stream in ("vlm", "expert"))
+    assert prefix is not None
+    assert actions is not None
+    assert 0 < valid[0].sum() < valid[1].sum() < valid.shape[1]  # both are padded
+    torch.testing.assert_close(prefix[:, -valid.shape[1] :], valid)
+    assert actions.tolist() == [[False] + CHUNK * [True]] * 2  # the state is in front
+
+
+def test_a_contrast_is_blind_to_padding(policy: Pi0Policy) -> None:
+    # Nothing attends to it: that its activations differ says nothing about an action.
+    seen = [replace(policy.example(0), instruction=words) for words in ("go fast", "go")]
+    feature = contrast_feature(policy, "fast", [(seen[0], seen[1])], layers=[0], noise=NOISE)
+    expected = np.zeros(len(feature))
+    for one, sign in zip(seen, (1, -1), strict=True):
+        with record_activations(policy.anatomy, [policy.anatomy.site("vlm", 0)]) as recorded:
+            policy.act(one, NOISE)
+        valid = policy.inputs([one]).valid[0]
+        (values,) = recorded.passes[policy.anatomy.site("vlm", 0).key]
+        expected += sign * values[0, -len(valid) :][valid].mean(0).numpy()
+    assert feature.scope == "text+image"
+    np.testing.assert_allclose(feature.weights("text"), expected, atol=1e-6)
+    with steer(policy, Steering.of(feature, 1.0)):
+        steered = policy.act(seen[1], NOISE).normalized
+    assert np.abs(steered - policy.act(seen[1], NOISE).normalized).max() > 1e-4
 
 
 @pytest.mark.parametrize(
