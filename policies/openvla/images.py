@@ -25,6 +25,8 @@ _FILE = "preprocessor_config.json"
 _BICUBIC = 3
 """torchvision's and PIL's number for it."""
 
+_Geometry = tuple[tuple[int, int] | None, int, tuple[int, int]]
+
 
 @dataclass(frozen=True)
 class _TowerPixels:
@@ -35,6 +37,11 @@ class _TowerPixels:
     crop: tuple[int, int]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
+
+    @property
+    def geometry(self) -> _Geometry:
+        """All but the normalisation."""
+        return self.size, self.shorter_side, self.crop
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,13 @@ class ImageProcessor:
         picture = Image.fromarray(np.ascontiguousarray(image))
         if self.letterbox_fill is not None:
             picture = _letterbox(picture, self.letterbox_fill)
-        return torch.from_numpy(np.concatenate([_pixels(picture, tower) for tower in self.towers]))
+        scaled: dict[_Geometry, NDArray[np.float32]] = {}  # towers that look at the same pixels share their resizing
+        for tower in self.towers:
+            if tower.geometry not in scaled:
+                scaled[tower.geometry] = _channels(picture, tower)
+        return torch.from_numpy(
+            np.concatenate([(scaled[tower.geometry] - tower.mean) / tower.std for tower in self.towers])
+        )
 
 
 def _parse_list(document: Mapping[str, Any], where: str, name: str, count: int) -> list[Mapping[str, Any]]:
@@ -114,13 +127,13 @@ def _letterbox(picture: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
     return ImageOps.expand(picture, (*border, *border), fill)
 
 
-def _pixels(picture: Image.Image, tower: _TowerPixels) -> NDArray[np.float32]:
+def _channels(picture: Image.Image, tower: _TowerPixels) -> NDArray[np.float32]:
+    """float32 [3, height, width] in [0, 1]."""
     resized = picture.resize(tower.size or _kept_aspect(picture.size, tower.shorter_side), Image.Resampling.BICUBIC)
     crop_height, crop_width = tower.crop
     left, top = round((resized.width - crop_width) / 2), round((resized.height - crop_height) / 2)
     cropped = resized.crop((left, top, left + crop_width, top + crop_height))
-    channels = np.asarray(cropped, np.uint8).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
-    return (channels - tower.mean) / tower.std
+    return np.asarray(cropped, np.uint8).transpose(2, 0, 1).astype(np.float32) / np.float32(255)
 
 
 def _kept_aspect(size: tuple[int, int], shorter_side: int) -> tuple[int, int]:
