@@ -203,6 +203,7 @@ class ToyRobot(ToyWorld):
         super().__init__(horizon)
         self.clock, self.period_s = clock, 1 / SPEC.rate_hz
         self.permitted = False
+        self.refused_press = 0
         self.stops: list[str] = []
         self.submitted: list[tuple[float, int]] = []
         self.on_advance: Callable[[ToyRobot], None] = lambda _: None
@@ -214,7 +215,10 @@ class ToyRobot(ToyWorld):
         running = bool(self._queue) and self.permitted
         phase = Phase.STOPPED if self.stops else Phase.RUNNING if running else Phase.HOLDING
         reason = self.stops[0] if self.stops else ""
-        return RobotStatus(phase, "normal", reason, False, 0.0, 20.0, float("nan"), np.zeros(6), np.zeros(6), 0.0)
+        return RobotStatus(
+            phase, "normal", reason, False, 0.0, 20.0, float("nan"), np.zeros(6), np.zeros(6), 0.0,
+            refused_press=self.refused_press,
+        )  # fmt: skip
 
     def reset(self, key: EpisodeKey) -> None:
         super().reset(key)
@@ -224,10 +228,10 @@ class ToyRobot(ToyWorld):
         seen = super().observe()
         return Observation(seen.images, seen.instruction, seen.state, self.clock())
 
-    def permit(self, held: bool) -> None:
+    def permit(self, held: bool, press: int = 0) -> None:
         with self._lock:
-            self.permitted = held
-            if not held:
+            self.permitted = held and not (press and press == self.refused_press)
+            if not self.permitted:
                 self._queue = []
 
     def submit(self, actions: NDArray[np.float64], observed_at_s: float, *, speed: float = 1.0) -> int:

@@ -118,6 +118,11 @@ def rest(world: URWorld, operator: Operator) -> None:
     wait_for(resting)
 
 
+def at_rest(twin: TwinProcess, timeout_s: float = 3.0) -> dict[str, Any]:
+    """Until the arm stands; the state then."""
+    return twin.wait_for(lambda state: np.abs(state["qd"]).max() < 1e-4, timeout_s)
+
+
 def commands(twin: TwinProcess, since: int = 0) -> list[dict[str, Any]]:
     """Everything written to the command register, oldest first."""
     return [entry for entry in twin.log(since, "input") if "name" in entry]

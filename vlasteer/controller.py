@@ -9,7 +9,8 @@
 
 `apply` stages the coefficients in the port; the policy commits them at its next control step. Hold-to-run is relayed to
 the robot by a thread of its own, so that a long inference does not look like a released key, and a loop that has died
-does not look like a pressed one: the relay ends with the controller, and a robot takes silence for a release.
+does not look like a pressed one: the relay ends with the controller, and a robot takes silence for a release. A press
+that the robot does not count any more ends on the board as well: nobody is to see "running" beside an arm that holds.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Controller:
         self._waiting: deque[tuple[int, KnobChange]] = deque()
         self._staged: dict[str, float | None] | None = None
         self._failure: BaseException | None = None
-        self._ended, self._permitting, self._held = threading.Event(), threading.Lock(), False
+        self._ended, self._permitting, self._told = threading.Event(), threading.Lock(), 0
         self._relay = threading.Thread(target=self._relay_hold, name="hold-to-run", daemon=True)
         self._log: IO[str] | None = None
         if log is not None:
@@ -132,6 +133,7 @@ class Controller:
 
     def __enter__(self) -> Controller:
         if self._robot is not None:
+            self._permit(self._robot)  # a robot's first word: what is held before it counts for nothing
             self._relay.start()
         return self
 
@@ -151,9 +153,8 @@ class Controller:
             raise self._failure
         reading = self._board.read(elapsed_s)
         self.generation += 1
-        if self._robot is not None and reading.held != self._held:
+        if self._robot is not None and self._board.press() != self._told:
             self._permit(self._robot)  # at once, not at the relay's next turn: what follows may be submitted
-            self._held = reading.held
         values = dict(reading.values)
         if self._port is not None and values != self._staged:
             self._port.set_all(values)
@@ -199,7 +200,9 @@ class Controller:
 
     def _permit(self, robot: Robot) -> None:
         with self._permitting:  # what one thread has read must not be told after what another read later
-            robot.permit(self._board.held())
+            press = self._told = self._board.press()
+            robot.permit(bool(press), press)
+            self._board.lose_hold(robot.status.refused_press)
 
     def _answered(self, change: KnobChange, moved: Moved) -> int:
         """The generation up to which such a change is in the step."""

@@ -141,9 +141,17 @@ class Robot(World, Protocol):
         """The newest; never blocks."""
         ...
 
-    def permit(self, held: bool) -> None:
-        """The operator's hold-to-run, repeated at least every 0.1 s while held. A permission that is older than 0.3 s
-        counts as released: the arm decelerates and holds, and goes on only after a released and a new held one."""
+    def permit(self, held: bool, press: int = 0) -> None:
+        """The operator's hold-to-run, repeated at least every 0.1 s while held.
+
+        A permission that is older than 0.3 s counts as released: the arm decelerates and holds, and goes on only with
+        a new press. That is one behind a release that was told, or one of another number: a release too short to be
+        told is one all the same. `RobotStatus.refused_press` is the one that is held and does not count.
+
+        Args:
+            held: whether the operator holds.
+            press: number of the press that does, from 1; 0 where presses are not counted.
+        """
         ...
 
     def submit(self, actions: NDArray[np.float64], observed_at_s: float, *, speed: float = 1.0) -> int:

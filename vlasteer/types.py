@@ -264,6 +264,7 @@ class RobotStatus:
         tcp_speed_m_s: measured.
         gripper: opening from 0 (closed) to 1 (open); NaN without one.
         camera_ages_s: camera name -> age of its newest frame.
+        refused_press: number of the press that is told (see `Robot.permit`) and permits nothing any more; 0 for none.
     """
 
     phase: Phase
@@ -278,3 +279,4 @@ class RobotStatus:
     tcp_speed_m_s: float
     gripper: float = float("nan")
     camera_ages_s: Mapping[str, float] = field(default_factory=dict)
+    refused_press: int = 0

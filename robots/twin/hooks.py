@@ -191,6 +191,13 @@ def place(twin: Twin, q: Sequence[float]) -> None:
 
 
 @hook
+def lead(twin: Twin, speed: Sequence[float], seconds: float = 1.0) -> None:
+    """Lead the arm by hand, as in freedrive: its joints move at that speed (rad/s) for so long."""
+    twin.controller.lead(_vector(speed, 6))
+    twin.later(seconds, lambda: twin.controller.lead(None), "lead")
+
+
+@hook
 def arrange(twin: Twin, seed: int) -> None:
     """Put the things around the arm where the seed draws them; where there is a scene."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:

@@ -14,7 +14,7 @@ from vlasteer.kinematics import Vector
 from vlasteer.robots.twin.arm import Arm
 from vlasteer.robots.twin.gripper import RobotiqGripper
 from vlasteer.robots.twin.io_state import IoState
-from vlasteer.robots.twin.motion import MotionEngine
+from vlasteer.robots.twin.motion import MotionEngine, SpeedJoints
 from vlasteer.robots.twin.plant import Plant
 from vlasteer.robots.twin.safety import SafetySystem
 from vlasteer.robots.twin.settings import TwinSettings
@@ -110,6 +110,14 @@ class Robot:
         self.engine.place(q)
         self._history.clear()
         self._history.append(q)
+
+    def lead(self, speed: Vector | None) -> None:
+        """Move the joints at that speed (rad/s) from now on, as a hand does in freedrive; None: the hand lets go."""
+        engine = self.engine
+        if speed is None:
+            engine.stop(PROGRAM_STOP)
+        else:
+            engine.motion = SpeedJoints(engine.q, engine.qd, speed, PROGRAM_STOP)
 
     def set_tcp(self, tcp: Vector) -> None:
         """Change the tool; ignored when it is not finite."""

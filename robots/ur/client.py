@@ -1,7 +1,8 @@
 """`ur_rtde` with its traps in one place. Used in the servo process only: its constructors hold the interpreter lock,
 and it may hang or crash its process when a controller misbehaves.
 
-What it does that nobody expects (each is a test in tests/system/twin/test_hazards.py), and where that is dealt with:
+What it does that nobody expects (each is a test in tests/system/twin, test_hazards.py or test_watchdog.py), and where
+that is dealt with:
 
 | trap | dealt with |
 |---|---|
@@ -9,6 +10,7 @@ What it does that nobody expects (each is a test in tests/system/twin/test_hazar
 | getters repeat the last value in a stall, `isConnected` says True | `RobotState.age_s`, by the controller's clock |
 | the arm of a client that died moves on | `ControlClient.arm_watchdog` |
 | a watchdog without heartbeats trips, and so does a blocking move | armed when targets flow; no blocking move here |
+| a heartbeat goes to the register of commands, and there it replaces a target that was not read | targets alone |
 | NaN, and limits of 3.14 rad/s and 40 rad/s² | the safety filter is in front of `servo` |
 | servoL out of reach kills the script and says True | servoJ only |
 | stopL/stopJ do not end a servo command | `ControlClient.stop` |
@@ -51,6 +53,9 @@ SAFETY_BITS = (
 )
 _MAY_MOVE = 0b11  # normal, reduced
 
+_AT_REST = 0.02
+"""rad/s. Motion begins at zero speed: an arm that is moved by hand meanwhile would be jerked."""
+
 
 @dataclass(frozen=True)
 class RobotState:
@@ -87,6 +92,11 @@ class RobotState:
     def may_move(self) -> bool:
         """Whether nothing in the safety system or the arm's power is against it."""
         return self.safety_bits & ~_MAY_MOVE == 0 and self.robot_mode == ROBOT_MODE_RUNNING
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the arm stands, by its measured joint speeds."""
+        return bool(np.all(np.abs(self.qd) <= _AT_REST))
 
     @property
     def safety(self) -> str:
@@ -158,8 +168,8 @@ class ReceiveClient:
 class ControlClient:
     """Moves the arm by servoJ, and by nothing else. Making one uploads the control script and starts it.
 
-    Every command returns whether the controller took it. Targets and heartbeats take 0.1 ms; the others wait for the
-    script's answers, and so does the first target behind one of them, in a busy loop: not at a high priority.
+    Every command returns whether the controller took it. Targets take 0.1 ms; the others wait for the script's answers,
+    and so does the first target behind one of them, in a busy loop: not at a high priority.
 
     Raises:
         WorldError: in local control, the registers belong to somebody else, or the script does not start; the message
@@ -179,12 +189,8 @@ class ControlClient:
         return self._client.isConnected()
 
     def servo(self, q: Vector) -> bool:
-        """Joint angles (rad) to be at in one period."""
+        """Joint angles (rad) to be at in one period. Feeds the watchdog, too, which waits for any command."""
         return self._client.servoJ(q.tolist(), 0.0, 0.0, self._period, LOOKAHEAD_S, GAIN)
-
-    def kick(self) -> bool:
-        """A heartbeat for the controller's watchdog."""
-        return self._client.kickWatchdog()
 
     def arm_watchdog(self, hz: float) -> bool:
         """From now on the controller ends the program when no command comes for 1/hz s. Until the next upload."""

@@ -11,6 +11,8 @@ import json
 import socket
 from typing import Any
 
+from vlasteer.errors import VlasteerError
+
 Message = dict[str, Any]
 _BUFFER = 1 << 20
 _LARGEST = 1 << 18
@@ -75,3 +77,14 @@ class Link:
         """Close this end. Idempotent."""
         self.closed = True
         self._socket.close()
+
+
+def refusal(error: VlasteerError) -> Message:
+    """An error as (part of) a message; `process.raised` makes it one again."""
+    return {
+        "kind": type(error).__name__,
+        "status": error.exit_status,
+        "problem": error.problem,
+        "expected": error.expected,
+        "fix": error.fix,
+    }

@@ -138,9 +138,9 @@ class ServoProcess:
         )
         return int(answer["dropped"])
 
-    def permit(self, held: bool) -> None:
+    def permit(self, held: bool, press: int = 0) -> None:
         """The operator's word, said now."""
-        self._send({"do": "permit", "held": held, "time_s": time.monotonic()})
+        self._send({"do": "permit", "held": held, "press": press, "time_s": time.monotonic()})
 
     def recover(self, timeout_s: float = 10.0) -> None:
         """A person has looked and confirms: leave a latched stop, unlocking a protective stop. The arm stays still.
@@ -197,7 +197,7 @@ class ServoProcess:
                 )
             )
         if "problem" in answer:
-            raise _error(answer)
+            raise raised(answer)
         return answer
 
     def _listen(self) -> None:
@@ -244,7 +244,7 @@ class ServoProcess:
                 f"no connection to {self._host} within {_OPEN_S:g} s", fix="Check the address and the cable"
             )
         if "problem" in self._opened:
-            raise _error(self._opened)
+            raise raised(self._opened)
 
     def _gone(self) -> WorldError:
         status = self.status
@@ -257,7 +257,7 @@ class ServoProcess:
         return WorldError(f"the servo process has gone: {why}", fix="Look at the arm and the pendant, then start again")
 
 
-def _error(message: Message) -> VlasteerError:
+def raised(message: Message) -> VlasteerError:
     """The refusal that came over the link, as what it was raised as."""
     kinds: dict[str, type[VlasteerError]] = {"ConfigError": ConfigError, "InputError": InputError}
     kind = kinds.get(message["kind"], WorldError if message["status"] == 1 else InputError)

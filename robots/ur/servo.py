@@ -20,7 +20,7 @@ from vlasteer.errors import VlasteerError, WorldError
 from vlasteer.robots.ur.client import PLAYING, RobotState
 from vlasteer.robots.ur.config import RobotConfig
 from vlasteer.robots.ur.connection import Connection
-from vlasteer.robots.ur.link import Link, Message
+from vlasteer.robots.ur.link import Link, Message, refusal
 from vlasteer.robots.ur.motion import Log, ServoMotion
 from vlasteer.robots.ur.preflight import require
 from vlasteer.robots.ur.realtime import Pace, RealTime, end_if_hung
@@ -35,7 +35,7 @@ LEFT = 3
 _HUNG_S = 1.5
 _CONNECTING_S = 15.0
 _ENDING_S = 4.0
-_ARM_AFTER = 3  # targets, so that heartbeats flow when the watchdog begins to wait for them
+_ARM_AFTER = 3  # targets, so that they flow when the watchdog begins to wait for them
 _ARM_TRIES = 10
 _STATUS_HZ = 125.0
 
@@ -147,7 +147,12 @@ class ServoLoop:
             state = self._connection.receive.read()
         permitted = self._deadman.granted(now) and not self._ending
         if self._phase is not Phase.STOPPED and permitted and not self._engaged and self.fresh(state):
-            self._engage(state, now)
+            if state.at_rest:
+                self._engage(state, now)
+            else:
+                self._reason = "the arm is moving; it begins when it stands"
+        elif self._phase is Phase.HOLDING and self._deadman.refused_press and not self._engaged:
+            self._reason = "the hold was lost on its way; let go and press again"
         filtered = self._step(state, now, permitted) if self._engaged else None
         self._report(state, filtered, now, pace)
         if self._ending and not self._engaged:
@@ -227,21 +232,19 @@ class ServoLoop:
         return filtered
 
     def send(self, filtered: Filtered, heartbeat: Heartbeat) -> bool:
-        """Put a target on the wire, and a heartbeat if it is allowed; whether the controller took them."""
+        """Put a target on the wire, the heartbeat of the controller's watchdog; whether the controller took it."""
         control = self._connection.control
         if control is None:
             return True
         self._realtime.urgent(self._armed and self._targets > self._arm_at)
         taken = control.servo(filtered.q)
         self._targets += 1
-        if not heartbeat.allowed:
-            return taken
-        if not self._armed and self._targets >= self._arm_at:
+        if heartbeat.allowed and not self._armed and self._targets >= self._arm_at:
             self._armed = control.arm_watchdog(WATCHDOG_HZ)
             self._arm_at = self._targets + 1
             if not self._armed and self._targets > _ARM_TRIES:
                 return False
-        return taken and control.kick()
+        return taken
 
     def _disengage(self, heartbeat: Heartbeat, state: RobotState) -> None:
         """The arm stands: end the program. With a late state, the watchdog does, for the client might wait for ever."""
@@ -283,7 +286,7 @@ class ServoLoop:
     def _obey(self, message: Message, now: float) -> None:
         kind = message["do"]
         if kind == "permit":
-            self._deadman.hear(bool(message["held"]), float(message["time_s"]), now)
+            self._deadman.hear(bool(message["held"]), float(message["time_s"]), now, int(message["press"]))
         elif kind == "submit":
             self._answer(message, lambda: {"dropped": self._submit(message, now)})
         elif kind == "recover":
@@ -336,6 +339,7 @@ class ServoLoop:
             limited=int(filtered.reasons if filtered is not None else Reason(0)),
             safety_bits=state.safety_bits,
             watchdog=self._armed,
+            refused_press=self._deadman.refused_press,
             realtime=self._realtime.means,
         )
         if now - self._reported_s >= 0.9 / _STATUS_HZ or self._phase is not last.phase:
@@ -382,14 +386,3 @@ class ServoLoop:
 
     def _say_stopped(self, reason: str) -> None:
         self._link.send(replace(self._status, phase=Phase.STOPPED, reason=reason, watchdog=False).message())
-
-
-def refusal(error: VlasteerError) -> Message:
-    """An error, for the link."""
-    return {
-        "kind": type(error).__name__,
-        "status": error.exit_status,
-        "problem": error.problem,
-        "expected": error.expected,
-        "fix": error.fix,
-    }

@@ -36,6 +36,7 @@ class ServoStatus:
         limited: flags of `reasons.Reason`.
         safety_bits: as the controller numbers them.
         watchdog: whether the controller's watchdog is armed.
+        refused_press: number of the press that is told and does not count any more; 0 for none.
         realtime: what the system permitted (`realtime.become_realtime`).
     """
 
@@ -59,6 +60,7 @@ class ServoStatus:
     limited: int = 0
     safety_bits: int = 0
     watchdog: bool = False
+    refused_press: int = 0
     realtime: tuple[str, ...] = ()
 
     def message(self) -> dict[str, Any]:

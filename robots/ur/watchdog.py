@@ -1,7 +1,7 @@
 """Who has to be alive for the arm to move: operator, policy, robot state. Pure; the clock is an argument.
 
-Heartbeats go out only while `Heartbeat.allowed`, and so do targets, but those that slow the arm down. The controller's
-own watchdog, armed when they flow, ends the program when they stop, whatever this machine does.
+Targets go out only while `Heartbeat.allowed`, but those that slow the arm down. They are the heartbeat of the
+controller's own watchdog, armed when they flow, which ends the program when they stop, whatever this machine does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ WATCHDOG_HZ = 5.0
 
 
 class Deadman:
-    """The operator's hold-to-run: off at the start, and after it went stale only a released and a new held one count.
+    """The operator's hold-to-run: off at the start, and after it went stale only a new press counts.
+
+    A press is new behind a release that was heard, or by its number. One that is held when the first word is heard is
+    from before the start and does not count.
 
     Args:
         fresh_s: oldest word that counts (`Limits.permit_age`).
@@ -30,14 +33,25 @@ class Deadman:
         self._held_s = float("-inf")
         self._held = False
         self._latched = True  # a hold from before the start does not count either
+        self._press: int | None = None  # in the newest word; 0 for a release
 
-    def hear(self, held: bool, time_s: float, now: float) -> None:
-        """The operator's word, and when it was said; a hold that arrives late renews nothing."""
+    @property
+    def refused_press(self) -> int:
+        """The press that the newest word holds and that does not count; 0 for none, or for presses without numbers."""
+        return (self._press or 0) if self._latched else 0
+
+    def hear(self, held: bool, time_s: float, now: float, press: int = 0) -> None:
+        """The operator's word, when it was said, and the number of the press (0: not counted); a hold that arrives
+        late renews nothing."""
         fresh = abs(now - time_s) <= self._fresh_s
         self.granted(time_s)  # a gap between two words is noticed even if nobody looked meanwhile
+        new = held and press > 0 and self._press is not None and press != self._press
+        self._press = press if held else 0
         if not held:
-            self._held = self._latched = False
-        elif fresh and not self._latched:
+            self._held = False
+        if not held or new:
+            self._latched = False
+        if held and fresh and not self._latched:
             self._held, self._held_s = True, time_s
 
     def revoke(self) -> None:
@@ -53,7 +67,7 @@ class Deadman:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Whether a heartbeat may go out.
+    """Whether the arm may be kept moving.
 
     Attributes:
         state_fresh: the robot state is no older than `Limits.state_age`.

@@ -234,13 +234,14 @@ class URWorld:
             tcp_speed_m_s=status.tcp_speed_m_s,
             gripper=math.nan if self._gripper is None else self._gripper.opening,
             camera_ages_s={name: camera.age_s for name, camera in self._cameras.items()},
+            refused_press=status.refused_press,
         )
 
-    def permit(self, held: bool) -> None:
+    def permit(self, held: bool, press: int = 0) -> None:
         """The operator's hold-to-run; see `vlasteer.protocols.Robot`."""
         servo = self._servo
         if servo is not None:
-            servo.permit(held)
+            servo.permit(held, press)
 
     def submit(self, actions: NDArray[np.float64], observed_at_s: float, *, speed: float = 1.0) -> int:
         """Replace what has not begun; see `vlasteer.protocols.Robot`. All are dropped while the operator does not hold.

@@ -93,10 +93,10 @@ class Listener(ToyRobot):
         self.told = threading.Condition()
         self.breaks = False
 
-    def permit(self, held: bool) -> None:
+    def permit(self, held: bool, press: int = 0) -> None:
         if self.breaks:
             raise WorldError("the servo process is gone")
-        super().permit(held)
+        super().permit(held, press)
         with self.told:
             self.heard.append(held)
             self.told.notify_all()
@@ -127,6 +127,25 @@ def test_the_hold_is_relayed_while_the_loop_is_busy() -> None:
         holder.join()
         assert False in robot.after(12), "the hold was not renewed"
     assert not robot.permitted
+
+
+def test_a_press_that_the_robot_does_not_count_ends_on_the_board_and_the_next_one_counts() -> None:
+    board, robot = KnobBoard([]), Listener()
+    source = board.source("s", live=True)
+    with Controller(board, robot=robot) as controller:
+        source.hold(True)
+        assert controller.apply().held
+        robot.refused_press = board.press()  # it came too late
+        robot.after(2)
+        assert not board.held()
+        assert "press again" in board.state().note
+        source.hold(True)
+        assert not board.held(), "the same press"
+        source.hold(False)  # shorter than the relay's period: the robot is never told
+        source.hold(True)
+        controller.apply()
+        assert board.held()
+        assert robot.permitted
 
 
 def test_leaving_withdraws_the_permission() -> None:

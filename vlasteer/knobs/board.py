@@ -121,6 +121,12 @@ class KnobBoard:
         with self._lock:
             return self._held(self.clock())
 
+    def press(self) -> int:
+        """Number of the press that holds to run now (see `HoldToRun.number`); 0 for none."""
+        with self._lock:
+            now = self.clock()
+            return self._hold.number(now) if self._held(now) else 0
+
     @property
     def stopping(self) -> bool:
         """Whether a source asked to stop."""
@@ -135,6 +141,13 @@ class KnobBoard:
         """Whoever holds has to press anew: a press of before is no order to start."""
         with self._lock:
             self._hold.drop()
+
+    def lose_hold(self, press: int) -> None:
+        """The robot does not count that press any more: if it still holds, it ends here too, for everybody to see."""
+        with self._lock:
+            if press and press == self._hold.number(self.clock()):
+                self._hold.drop()
+                self._note = "the hold came to the robot too late: let go and press again"
 
     def rearm(self) -> None:
         """Take back the stop, for another episode; whoever holds has to press anew."""

@@ -18,6 +18,7 @@ class HoldToRun:
         self._down: set[str] = set()
         self._holder = ""
         self._renewed_s = 0.0
+        self._presses = 0
 
     def press(self, source: str, held: bool, now: float) -> None:
         """`source` says whether its key is down."""
@@ -26,14 +27,20 @@ class HoldToRun:
             return
         new, holder = source not in self._down, self.holder(now)
         self._down.add(source)
-        if holder == source or (new and not holder):
-            self._holder, self._renewed_s = source, now
+        if new and not holder:
+            self._holder, self._presses = source, self._presses + 1
+        if self._holder == source:
+            self._renewed_s = now
 
     def holder(self, now: float) -> str:
         """The source that holds now; "" for none."""
         if self._holder and now - self._renewed_s > FRESH_S:
             self._holder = ""  # its key is still taken for down: it must be seen up first
         return self._holder
+
+    def number(self, now: float) -> int:
+        """Of the press that holds now, counted from 1; 0 for none. Two presses differ, however short the release."""
+        return self._presses if self.holder(now) else 0
 
     def leave(self, source: str) -> None:
         """The source's key is up, or the source is gone."""

@@ -1,8 +1,8 @@
 """The rows of the safety table that the servo process is answerable for, on the wire of a twin.
 
-What the filter is answerable for (rows 5 to 9) is in tests/unit/robots/ur; row 16 is in `test_preflight`, rows 17 and
-20 in `test_world`, signals and kill -9 in `test_ends`. Mutants (`ur_mutant`) run the same process without one
-protection: the same look at the wire then has to find something.
+What the filter is answerable for (rows 5 to 9) is in tests/unit/robots/ur; rows 10 and 13 are in `test_hold_to_run`,
+row 16 in `test_preflight`, rows 17 and 20 in `test_world`, signals and kill -9 in `test_ends`. Mutants (`ur_mutant`)
+run the same process without one protection: the same look at the wire then has to find something.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ur_arm import KEY, MOTIONS, Operator, Policy, commands, motions, rest, run, targets, travel, wait_for
+from ur_arm import KEY, MOTIONS, Operator, Policy, at_rest, commands, motions, rest, run, targets, travel, wait_for
 from ur_mutant import mutant
 
 from vlasteer.errors import WorldError
@@ -24,11 +24,6 @@ from vlasteer.robots.ur.world import URWorld
 from vlasteer.types import Outcome, Phase
 
 Make = Callable[..., URWorld]
-
-
-def _at_rest(twin: TwinProcess, timeout_s: float = 3.0) -> dict[str, Any]:
-    """Until the arm stands; the state then."""
-    return twin.wait_for(lambda state: np.abs(state["qd"]).max() < 1e-4, timeout_s)
 
 
 def _kill(world: URWorld) -> None:
@@ -107,7 +102,7 @@ def test_a_lost_connection_ends_the_process_and_stops_the_arm(
         with pytest.raises(WorldError):
             world.advance()
     twin.call("resume")
-    state = _at_rest(twin)
+    state = at_rest(twin)
     assert travel(twin, before["time_s"]) < 0.15
     time.sleep(0.2)
     assert twin.state()["q"] == state["q"]
@@ -210,46 +205,6 @@ def test_other_stops_are_latched_too(
     _no_power(twin, since)
 
 
-# --- row 10 and 13: hold to run ---------------------------------------------------------------------------------------
-
-
-def test_a_stale_permission_slows_down_and_needs_a_new_press(twin: TwinProcess, since: int, make_world: Make) -> None:
-    world = make_world()
-    world.reset(KEY)
-    with Policy(world):
-        with Operator(world) as operator:
-            run(world, operator)
-        at = twin.state()  # the page was closed while its button was held
-        wait_for(lambda: world.status.phase is Phase.HOLDING)
-        _at_rest(twin)
-        assert travel(twin, at["time_s"]) < 0.12
-        for _ in range(10):  # it comes back, still held: not enough
-            world.permit(True)
-            time.sleep(0.05)
-        assert world.status.phase is Phase.HOLDING
-        with Operator(world) as operator:
-            run(world, operator)
-
-
-def test_an_arm_that_was_moved_while_it_paused_goes_on_from_where_it_is(
-    twin: TwinProcess, since: int, make_world: Make
-) -> None:
-    world = make_world()
-    world.reset(KEY)
-    with Operator(world) as operator, Policy(world):
-        run(world, operator)
-        rest(world, operator)
-        _at_rest(twin)
-        moved = np.add(twin.state()["q"], [0.2, 0.0, 0.0, 0.0, 0.0, 0.1])
-        twin.call("place", q=moved.tolist())
-        time.sleep(0.1)
-        at = twin.state()["log_count"]
-        run(world, operator)
-        sent = targets([entry for entry in motions(twin, at) if entry["name"] == "servoJ"])
-    np.testing.assert_allclose(sent[0], moved, atol=1e-4)
-    assert np.abs(np.diff(sent, axis=0)).max() < 0.009  # 1 rad/s at 125 Hz
-
-
 # --- row 12: late and expired chunks ----------------------------------------------------------------------------------
 
 
@@ -284,7 +239,7 @@ def test_a_policy_that_dies_leaves_the_arm_holding(twin: TwinProcess, since: int
         with Policy(world):
             run(world, operator)
         wait_for(lambda: world.status.phase is Phase.HOLDING)  # the chunk's ten actions and no more
-        state = _at_rest(twin)
+        state = at_rest(twin)
         time.sleep(0.3)
         np.testing.assert_allclose(twin.state()["q"], state["q"], atol=1e-4)
         assert twin.state()["runtime_state"] == "PLAYING"  # a hold that the operator permits

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ur_arm import KEY, Operator, Policy, motions, rest, run, wait_for
+from ur_arm import KEY, Operator, Policy, commands, motions, rest, run, travel, wait_for
 
 from vlasteer.errors import ConventionError, InputError, WorldError
 from vlasteer.kinematics import pose_matrix
@@ -258,6 +258,13 @@ def test_other_arms_versions_and_rates(make_world: Make, model: Any, version: st
         world.reset(KEY)
         with Operator(world) as operator, Policy(world):
             run(world, operator)
-            wait_for(lambda: other.state()["moving"])
+            wait_for(lambda: world._servo is not None and world._servo.status.watchdog)
+            at = other.state()
+            time.sleep(0.5)
+            sent = [entry["name"] for entry in commands(other, at["log_count"])]
+            assert travel(other, at["time_s"]) > 0.02, world.status
+        # Whatever else is written to the register of commands may replace a target before the controller has read it.
+        assert len(sent) > 10
+        assert set(sent) == {"servoJ"}
         world.close()
         wait_for(lambda: not other.state()["moving"])

@@ -339,6 +339,28 @@ def test_stop_counts_from_anybody_and_lasts_until_rearmed() -> None:
     assert not board.held()
 
 
+def test_presses_are_told_apart_and_a_lost_one_ends() -> None:
+    board = Board()
+    one, two = board.source("one", live=True), board.source("two", live=True)
+    assert board.press() == 0
+    one.hold(True)
+    first = board.press()
+    two.hold(True)
+    one.hold(True)
+    assert board.press() == first > 0, "renewed, and by nobody else"
+    one.hold(False)
+    one.hold(True)
+    second = board.press()
+    assert second not in (0, first)
+    board.lose_hold(first)
+    board.lose_hold(0)
+    assert board.press() == second, "another one was lost"
+    board.lose_hold(second)
+    one.hold(True)
+    assert board.press() == 0
+    assert "press again" in board.state().note
+
+
 @given(st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.floats(0, 0.6)), max_size=40))
 def test_nothing_is_held_without_a_fresh_press(actions) -> None:
     """A model: a source holds from a press that began while nobody held, as long as no gap exceeds 0.25 s."""

@@ -77,6 +77,15 @@ def test_what_a_pendant_can_change(service: Service) -> None:
     c = service.controller
     hooks.call(service, "place", {"q": [0.1, -1.2, 1.3, -1.4, -1.5, 0.6]})
     assert c.plant.q.tolist() == [0.1, -1.2, 1.3, -1.4, -1.5, 0.6]
+    hooks.call(service, "lead", {"speed": [0.5, 0, 0, 0, 0, 0], "seconds": 2})
+    for _ in range(200):
+        c.tick()
+    assert c.plant.qd[0] == pytest.approx(0.5)
+    service.planned["lead"][1]()
+    for _ in range(200):
+        c.tick()
+    assert not c.engine.moving
+    assert c.plant.q[0] > 0.1
     hooks.call(service, "tcp", {"pose": [0, 0, 0.2, 0, 0, 0]})
     hooks.call(service, "payload", {"mass": 1.5, "cog": [0, 0, 0.1]})
     hooks.call(service, "speed_slider", {"fraction": 0.3})
@@ -103,6 +112,7 @@ def test_what_a_pendant_can_change(service: Service) -> None:
         ("wrench", {"values": [1, 2, 3, 4, 5, math.nan]}),
         ("wrench", {"values": "strong"}),
         ("place", {"q": [0, 0, 0, 0, 0, math.inf]}),
+        ("lead", {"speed": [1.0]}),
         ("speed_slider", {"fraction": "half"}),
         ("speed_slider", {"fraction": True}),
         ("safety_mode", {"mode": "SLEEPY"}),
