@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -79,8 +79,9 @@ class Study(ReadingOptions):
         from vlasteer.studies.paper import PROJECTED_TOKENS, make_battery
 
         self._check()
-        with interruptible(), self._worlds() as worlds:
+        with interruptible(), ExitStack() as stack:
             policy = self.load_policy(world=self.env)
+            worlds = stack.enter_context(self._worlds(policy.cameras))
             grid = self._grid(policy)
             projection = self.project(policy, PROJECTED_TOKENS)
             battery = make_battery(policy.anatomy, projection, self.load_lexicon(), grid, seed=self.seed)
@@ -116,12 +117,16 @@ class Study(ReadingOptions):
         )
 
     @contextmanager
-    def _worlds(self) -> Iterator[Sequence[World]]:
+    def _worlds(self, cameras: tuple[str, ...]) -> Iterator[Sequence[World]]:
+        """Worlds whose pictures are those of `cameras`, where a picture that nobody looks at can be left out."""
+        from vlasteer.envs import tabletop
         from vlasteer.registry import make_world
         from vlasteer.workers import RemoteWorld, close_all
 
         wanted = {"assets": self.assets, "horizon": self.horizon}
-        options = {name: value for name, value in wanted.items() if value is not None}
+        options: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+        if self.env in tabletop.names():
+            options["cameras"] = cameras
         worlds: list[Any] = []
         try:
             if self.workers is not None:
