@@ -34,8 +34,9 @@ NEUTRAL_SUCCESS = 0.95
 ADVERB_EFFECT = 0.25
 SHARE_OF_ADVERB = 0.5
 
-SELECTION_SEED, REPORT_SEED = 101, 404
-"""Everything that is chosen, and everything that is reported, once. No figure of the second was seen before."""
+SELECTION_SEED, REPORT_SEED = 101, 505
+"""Everything that is chosen, and everything that is reported, once. No figure of the second was seen before: 202, 303
+and 404 are used up."""
 
 NEUTRAL = "neutral"
 
@@ -48,14 +49,16 @@ class CardOptions:
 
     Attributes:
         episodes: held-out episodes of a reported cell.
-        selection: held-out episodes of a cell on which coefficient and layers are chosen.
+        selection: held-out episodes of a cell on which coefficient and layers are chosen. They decide whether success
+            is kept: a candidate that really loses 10 points passes the test of 5 with 20 episodes in 39 % of the cases,
+            with 60 in 14 %.
         draws: random draws a feature is compared with.
         draw_episodes: episodes of a draw, the first of the reported ones.
         rows: episodes that run at once.
     """
 
     episodes: int = 100
-    selection: int = 20
+    selection: int = 60
     draws: int = 20
     draw_episodes: int = 10
     rows: int = 20

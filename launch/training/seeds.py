@@ -26,6 +26,7 @@ def read_cards(paths: Sequence[str]) -> list[Numbers]:
         try:
             card = json.loads(file.read_text(encoding="utf-8"))
             _ = (card["training"]["kind"], card["training"]["seed"], card["neutral"], card["adverbs"])
+            _ = (card["options"]["selection"], card["seeds"]["report"])
         except FileNotFoundError:
             raise InputError(f"there is no card at {file}", fix="Make it: vlasteer organism card") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -50,14 +51,15 @@ def seeds_text(cards: Sequence[Numbers]) -> str:
         lines += [
             f"### {title}",
             "",
-            f"| training | episodes a cell | success without manner | {' | '.join(concepts)} |",
-            "|---" * (3 + len(concepts)) + "|",
+            f"| training | episodes a cell | chosen, reported on | success without manner | {' | '.join(concepts)} |",
+            "|---" * (4 + len(concepts)) + "|",
         ]
         for card in cards:
-            neutral, training = card["neutral"], card["training"]
+            neutral, training, options, seeds = (card[key] for key in ("neutral", "training", "options", "seeds"))
             gate = "" if neutral["passes"] else " (gate NOT passed)"
             lines.append(
-                f"| {training['kind']}, seed {training['seed']} | {card['options']['episodes']} "
+                f"| {training['kind']}, seed {training['seed']} | {options['episodes']} "
+                f"| {options['selection']} of seed {seeds['selection']}, seed {seeds['report']} "
                 f"| {100 * neutral['success']:.1f} %{gate} | {' | '.join(cell(card, c) for c in concepts)} |"
             )
         lines.append("")

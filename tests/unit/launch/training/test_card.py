@@ -87,7 +87,7 @@ def test_a_table_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["organism", "seeds", *given_cards, "--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "seeds.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| planted")]
-    assert rows[0].startswith("| planted, seed 0 | 100 | 97.0 % | +50 %, success 95 %")
+    assert rows[0].startswith("| planted, seed 0 | 100 | 20 of seed 101, seed 404 | 97.0 % | +50 %, success 95 %")
     assert "gate NOT passed" in rows[1]
     assert "**effective**" in text
     assert "ineffective (not: half of adverb)" in text
