@@ -61,7 +61,7 @@ class CardOptions:
     selection: int = 60
     draws: int = 20
     draw_episodes: int = 10
-    rows: int = 20
+    rows: int = 40
 
     @property
     def total(self) -> int:
