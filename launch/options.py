@@ -35,6 +35,7 @@ class PolicyOptions:
 
     def load_policy(self, **further: Any) -> Policy:
         """Load it; options that were not given are left to the policy kind."""
+        from vlasteer.launch.threads import settle_threads
         from vlasteer.registry import load_policy
 
         chosen = {
@@ -46,7 +47,9 @@ class PolicyOptions:
             **further,
         }
         given = {key: value for key, value in chosen.items() if value is not None}
-        return load_policy(self.policy, device=self.device, dtype=self.dtype, **given)
+        policy = load_policy(self.policy, device=self.device, dtype=self.dtype, **given)
+        settle_threads(policy)
+        return policy
 
 
 @dataclass(frozen=True, kw_only=True)

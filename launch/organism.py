@@ -109,6 +109,7 @@ class Organism:
         from tqdm import tqdm
 
         from vlasteer.checkpoints import resolve_checkpoint
+        from vlasteer.launch.threads import settle_threads
         from vlasteer.launch.training.card import CardOptions, evaluate
         from vlasteer.launch.training.card_text import write_card
         from vlasteer.launch.training.model_card import training_of, write_model_card
@@ -116,6 +117,7 @@ class Organism:
 
         chosen: dict[str, Any] = {"device": self.device} if self.device else {}
         policy = load_policy(str(self.policy), world="tabletop_transport", **chosen)
+        settle_threads(policy)
         options = CardOptions(episodes=self.episodes, draw_episodes=self.draw_episodes)
         with tqdm(total=options.total, unit="episode", dynamic_ncols=True) as bar:
             numbers = evaluate(policy, options, bar.update)

@@ -178,6 +178,7 @@ class Replay:
         return 0 if asked.exact else 1
 
     def _policy(self, found: Run) -> Policy:
+        from vlasteer.launch.threads import settle_threads
         from vlasteer.registry import load_policy
 
         facts = _facts(found)
@@ -192,6 +193,7 @@ class Replay:
         if found.config.get("env"):
             options["world"] = found.config["env"]
         policy = load_policy(str(name), device=self.device or facts.get("device"), **options)
+        settle_threads(policy)
         wanted = found.config.get("checkpoint_hash")
         if wanted and policy.checkpoint_hash != wanted:
             raise ConfigError(
