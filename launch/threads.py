@@ -16,10 +16,9 @@ def settle_threads(policy: Policy) -> None:
     """One thread for a small policy. Threads that wait for each other are slow where anything else runs beside them:
     a twin, a renderer, a page. OMP_NUM_THREADS, where it is set, is left as it is, and so are policies on servers.
     """
-    anatomy = getattr(policy, "anatomy", None)
-    if anatomy is None or "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ or hasattr(policy, "steered"):  # it computes elsewhere
         return
-    if sum(site.width * site.hidden for site in anatomy.sites) < SMALL:
+    if sum(site.width * site.hidden for site in policy.anatomy.sites) < SMALL:
         import torch
 
         torch.set_num_threads(1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vlasteer.anatomy import Site, SiteKey
+from vlasteer.errors import SteeringError
 from vlasteer.launch.threads import settle_threads
 
 
@@ -28,7 +29,17 @@ class Sized:
         return SimpleNamespace(sites=sites)
 
 
-NANO, OPENVLA = Sized(384, 96, 4), Sized(11008, 4096, 32)
+class Served(Sized):
+    """One whose model is on a server, and its anatomy as well."""
+
+    steered = None
+
+    @property
+    def anatomy(self) -> Any:
+        raise SteeringError("the neurons are on the server")
+
+
+NANO, OPENVLA, SERVED = Sized(384, 96, 4), Sized(11008, 4096, 32), Served(0, 0, 0)
 
 
 @pytest.fixture
@@ -41,7 +52,7 @@ def _two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_two_threads")
-@pytest.mark.parametrize(("policy", "threads"), [(NANO, 1), (OPENVLA, 2), (SimpleNamespace(), 2)])
+@pytest.mark.parametrize(("policy", "threads"), [(NANO, 1), (OPENVLA, 2), (SERVED, 2)])
 def test_one_for_a_small_policy(policy: Any, threads: int) -> None:
     settle_threads(policy)
     assert torch.get_num_threads() == threads
