@@ -52,7 +52,7 @@ STEPS = int(os.environ.get("VLASTEER_DRIVE_STEPS", "160"))
 EPISODES = 5
 SPEED = 0.15 * 100 / STEPS
 """So slow that the cube is on its way to the box all the time, and under the filter's limits however it is steered."""
-_SPEEDS = 25
+_SPEEDS = 20
 """Tenths of a second in which the arm moves, for each of the three speeds."""
 _SETTLED = 8
 """So many looks in a row at a value that does not change: its slew is over."""
@@ -282,7 +282,7 @@ def tool_speeds(trace: np.ndarray) -> np.ndarray:
     rows = trace[:: max(round(0.1 / np.median(np.diff(trace[:, 0]))), 1)] if len(trace) > 1 else trace
     tool = np.array([UR5E.forward(q)[:3, 3] for q in rows[:, 7:13]])
     speeds = np.linalg.norm(np.diff(tool, axis=0), axis=1) / np.diff(rows[:, 0])
-    moving = np.abs(np.diff(rows[:, 1:7], axis=0)).max(axis=1) > 1e-3
+    moving = np.abs(np.diff(rows[:, 1:7], axis=0)).max(axis=1) > 3e-4
     return speeds[moving]
 
 
