@@ -52,7 +52,7 @@ STEPS = int(os.environ.get("VLASTEER_DRIVE_STEPS", "160"))
 EPISODES = 5
 SPEED = 0.15 * 100 / STEPS
 """So slow that the cube is on its way to the box all the time, and under the filter's limits however it is steered."""
-_SPEEDS = 20
+_SPEEDS = 15
 """Tenths of a second in which the arm moves, for each of the three speeds."""
 _SETTLED = 8
 """So many looks in a row at a value that does not change: its slew is over."""
