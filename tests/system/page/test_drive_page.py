@@ -3,7 +3,7 @@
 The command is a process of its own and the browser is the only way to it: the space bar of a tab holds, the mouse turns
 the knobs meanwhile. Five short episodes, of which each begins with the cube in the hand:
 
-    0  unsteered, until slow is turned up while the arm moves
+    0  unsteered, until slow is turned up (where looking took long, it is applied in the next one)
     1  slow, until it is switched off and fast is turned up
     2  fast
     3  another instruction, a mark
