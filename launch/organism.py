@@ -26,7 +26,8 @@ class Organism:
     planted one is trained so that writing words into it steers it: its causality is planted. It shows that the tool
     works, and is no evidence about OpenVLA or Pi0. So is pi0. The natural one is trained on the same data without that.
 
-    An interrupted training goes on with --resume. Both OpenVLAs made in one folder share demonstrations and vision.
+    An interrupted training goes on with --resume, an interrupted card with the same command. Both OpenVLAs made in one
+    folder share demonstrations and vision.
 
     Example:
         vlasteer organism train --recipe planted --seed 0 --out organism
@@ -37,7 +38,7 @@ class Organism:
     what: Annotated[Literal["train", "card", "seeds"], tyro.conf.Positional]
     """train, card or seeds."""
     out: str
-    """Folder for the results; train: made if absent. A full training takes about 1.3 GB."""
+    """Folder for the results, made if absent. A full training takes about 1.3 GB, a card 30 MB."""
     seed: int = 0
     """train: seed of data, weights and batches."""
     recipe: Literal["planted", "natural", "pi0"] = "planted"
@@ -110,23 +111,35 @@ class Organism:
 
         from vlasteer.checkpoints import resolve_checkpoint
         from vlasteer.launch.threads import settle_threads
-        from vlasteer.launch.training.card import CardOptions, evaluate
+        from vlasteer.launch.training.card import CardOptions, evaluate, protocol
         from vlasteer.launch.training.card_text import write_card
         from vlasteer.launch.training.model_card import training_of, write_model_card
         from vlasteer.registry import load_policy
+        from vlasteer.runs import RunFolder
+        from vlasteer.studies.archive import MotionArchive
 
         chosen: dict[str, Any] = {"device": self.device} if self.device else {}
         policy = load_policy(str(self.policy), world="tabletop_transport", **chosen)
         settle_threads(policy)
         options = CardOptions(episodes=self.episodes, draw_episodes=self.draw_episodes)
-        with tqdm(total=options.total, unit="episode", dynamic_ncols=True) as bar:
-            numbers = evaluate(policy, options, bar.update)
-        folder = Path(self.out).expanduser()
-        checkpoint = resolve_checkpoint(str(self.policy))
-        if (training := training_of(checkpoint)) is not None:
-            numbers["training"] = training
-        path, text = write_card(folder, numbers)
-        readme = write_model_card(folder, checkpoint, numbers)
+        config = {"command": "organism card", "checkpoint_hash": policy.checkpoint_hash, **protocol(options)}
+        with RunFolder.create_or_resume(self.out, config, facts={"policy": self.policy, "device": self.device}) as run:
+            archive = MotionArchive(run.path / "episodes.jsonl")
+            with (
+                interruptible_at_steps() as check,
+                tqdm(total=options.total, unit="episode", dynamic_ncols=True) as bar,
+            ):
+
+                def advance(count: int) -> None:
+                    bar.update(count)
+                    check()
+
+                numbers = evaluate(policy, options, archive, advance)
+            checkpoint = resolve_checkpoint(str(self.policy))
+            if (training := training_of(checkpoint)) is not None:
+                numbers["training"] = training
+            path, text = write_card(run.path, numbers)
+            readme = write_model_card(run.path, checkpoint, numbers)
         print(text)
         print(f"The numbers are in {path}" + (f", the model card in {readme}" if readme else ""))
         return 0

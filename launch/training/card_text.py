@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vlasteer.launch.training.card import CONCEPTS
+from vlasteer.launch.training.selection import SUFFICIENT
 from vlasteer.recording.atomic import replace_json, replace_text
 
 _TESTS = {
@@ -32,9 +33,10 @@ def card_text(numbers: Mapping[str, Any]) -> str:
     lines = [
         f"Held-out combinations, positions, shades and phrasings; {options['episodes']} episodes a cell, "
         f"{options['draw_episodes']} for each of {options['draws']} random draws. Features and coefficients were "
-        f"chosen on seed {numbers['seeds']['selection']} ({options['selection']} episodes a cell): the smallest "
-        "coefficient that reaches the adverb's effect there and keeps success and action tokens, else the largest "
-        f"effect that does. Everything below is seed {numbers['seeds']['report']}, looked at once. "
+        f"chosen on seed {numbers['seeds']['selection']} ({options['selection']} episodes a cell): of what "
+        f"reaches {100 * SUFFICIENT:.0f} % of the adverb's effect there and keeps success and action tokens, the one "
+        "that loses least success, then the smallest coefficient; else the largest effect that keeps them. "
+        f"Everything below is seed {numbers['seeds']['report']}, looked at once. "
         "Differences are paired with the unsteered episodes at equal length, with 95 % "
         "bootstrap intervals.",
         "",

@@ -4,6 +4,11 @@ The feature is the difference of means of FFN activations between paired observa
 words only (after Rimsky et al. 2024, "Steering Llama 2 via contrastive activation addition", with FFN activations for
 the residual stream). It is dense, one weight for every neuron, or the k neurons that change most; it is added.
 
+What is added changes what comes after it: later layers, and later action tokens, which are generated from earlier ones,
+move by themselves, and their differences would count twice. So differences are taken again with the feature mounted,
+until what is added is what was missing: at coefficient 1 the counterparts' mean activations are those of the
+observations with the concept.
+
 Activations count where actions come from, every kind of position by itself: at the last position of a pass, or, where a
 policy says that its answer is read from others (Pi0's expert attends to the whole prefix but its padding), at the mean
 of these. Where the policy tells the positions of its action tokens apart, so does the feature: what "fast" does to a
@@ -28,14 +33,18 @@ from vlasteer.finding.lexicon import Concept
 from vlasteer.finding.words import look_up, look_up_concept
 from vlasteer.passes import PassContext
 from vlasteer.protocols import Policy
-from vlasteer.steering import Feature
+from vlasteer.steering import Feature, Steering, Term, steer
 from vlasteer.steering.features import Operator, WeightedNeuron
+from vlasteer.steering.scopes import scope_kinds
 from vlasteer.types import Observation
 
 Pair = tuple[Observation, Observation]
 Against = Literal["opposite", "nothing"]
 _ByKind = dict[str, NDArray[np.float64]]
 _BATCH = 8
+_SETTLED = 0.02
+"""Change of the weights in a round, as a share of their norm, below which there is no further one."""
+
 _LEAST_SPREAD = 1e-6
 
 
@@ -76,6 +85,7 @@ def contrast_feature(
     stream: str = "vlm",
     scope: str | None = None,
     noise: NDArray[np.float32] | None = None,
+    rounds: int = 8,
 ) -> Feature:
     """The feature that pairs of observations differ in.
 
@@ -88,43 +98,69 @@ def contrast_feature(
         stream: whose FFNs.
         scope: where the feature acts; default the kinds of position at which activations were looked at.
         noise: of policies that sample; the same for every observation.
+        rounds: times that differences are taken, at most; fewer where the weights settle. 1 takes them once, with
+            nothing mounted; every further one puts right what follows from what was added.
 
     Returns:
         A feature with operator `add`, with weights for every kind of position that the policy's answer is read from.
-        Coefficient 1 adds the difference once. Where no weights are known for a kind, their mean counts.
+        Coefficient 1 adds what the difference takes. Where no weights are known for a kind, their mean counts.
 
     Raises:
         SteeringError: a steering is mounted, or a layer does not exist.
-        ConfigError: no pairs, or k below 1.
+        ConfigError: no pairs, or k or rounds below 1.
     """
     anatomy = policy.anatomy
     if not pairs:
         raise ConfigError("a contrast of no observations", expected="at least one pair")
     if k is not None and k < 1:
         raise ConfigError(f"k {k}", expected="at least 1, or none for a dense feature")
+    if rounds < 1:
+        raise ConfigError(f"rounds {rounds}", expected="at least 1")
     if any(context.port_values is not None for context in anatomy.contexts.values()):
         raise SteeringError("a contrast cannot be taken while a steering is mounted", fix="Leave it first")
     sites = _sites(anatomy, stream, layers)
-    mean, spread = _difference(policy, sites, pairs, noise)
-    strength = _overall(mean) / (_overall(spread) + max(float(np.median(_overall(spread))), _LEAST_SPREAD))
-    chosen = np.sort(np.argsort(-strength, kind="stable")[:k])
+    given, counterparts = ([pair[side] for pair in pairs] for side in (0, 1))
+    wanted = _activations(policy, sites, given, noise)
+    weights, spread = _difference(wanted, _activations(policy, sites, counterparts, noise))
+    weights = {kind: weights[kind] for kind in anatomy.contexts[stream].kind_names if kind in weights}
+    chosen = _strongest(weights, spread, k)
+    acts_at = scope or "+".join(weights)
     owners = [Neuron(stream, site.key.layer, i) for site in sites for i in range(site.width)]
-    average = np.mean(list(mean.values()), axis=0)
-    evidence: dict[str, Any] = {
-        "method": "contrast",
-        "pairs": len(pairs),
-        "k": k,
-        "layers": [site.key.layer for site in sites],
-        "norm": _norms(sites, mean),
-        "instructions": [[one.instruction, other.instruction] for one, other in pairs[:4]],
-    }
-    return Feature(
-        name,
-        tuple(WeightedNeuron(owners[i], float(average[i])) for i in chosen),
-        Operator.ADD,
-        scope or "+".join(mean),
-        evidence,
-        {kind: tuple(map(float, values[chosen])) for kind, values in mean.items()},
+
+    def feature(evidence: Mapping[str, Any]) -> Feature:
+        average = np.mean(list(weights.values()), axis=0)
+        return Feature(
+            name,
+            tuple(WeightedNeuron(owners[i], float(average[i])) for i in chosen),
+            Operator.ADD,
+            acts_at,
+            evidence,
+            {kind: tuple(map(float, values[chosen])) for kind, values in weights.items()},
+        )
+
+    names = anatomy.contexts[stream].kind_names
+    added_to = {names[i] for i in scope_kinds(acts_at, names)} & weights.keys()
+    taken, change = 1, 1.0
+    while taken < rounds and change > _SETTLED:
+        with steer(policy, Steering([Term(feature({}), 1.0, Operator.ADD, acts_at)])):
+            missing, _ = _difference(wanted, _activations(policy, sites, counterparts, noise))
+        change = 0.0
+        for kind in added_to & missing.keys():
+            weights[kind][chosen] += missing[kind][chosen]
+            norm = max(float(np.linalg.norm(weights[kind][chosen])), _LEAST_SPREAD)
+            change = max(change, float(np.linalg.norm(missing[kind][chosen])) / norm)
+        taken += 1
+    return feature(
+        {
+            "method": "contrast",
+            "pairs": len(pairs),
+            "k": k,
+            "layers": [site.key.layer for site in sites],
+            "rounds": taken,
+            "last_change": change,
+            "norm": _norms(sites, weights),
+            "instructions": [[one.instruction, other.instruction] for one, other in pairs[:4]],
+        }
     )
 
 
@@ -138,24 +174,33 @@ def _sites(anatomy: Anatomy, stream: str, layers: Sequence[int] | None) -> list[
     return [site for site in anatomy.stream_sites(stream) if site.reaches_action]
 
 
-def _difference(
-    policy: Policy, sites: Sequence[Site], pairs: Sequence[Pair], noise: NDArray[np.float32] | None
-) -> tuple[_ByKind, _ByKind]:
+def _strongest(weights: _ByKind, spread: _ByKind, k: int | None) -> NDArray[np.int64]:
+    """Ascending indices of the k neurons that change most in units of their spread; None: of all."""
+    strength = _overall(weights) / (_overall(spread) + max(float(np.median(_overall(spread))), _LEAST_SPREAD))
+    return np.sort(np.argsort(-strength, kind="stable")[:k])
+
+
+def _activations(
+    policy: Policy, sites: Sequence[Site], seen: Sequence[Observation], noise: NDArray[np.float32] | None
+) -> list[tuple[int, _ByKind]]:
+    """Of every batch: its size, and kind of position -> float64 [neurons of all sites] mean activation as steered."""
+    batches = [seen[first : first + _BATCH] for first in range(0, len(seen), _BATCH)]
+    return [(len(batch), _mean_activations(policy, sites, batch, noise)) for batch in batches]
+
+
+def _difference(ones: Sequence[tuple[int, _ByKind]], others: Sequence[tuple[int, _ByKind]]) -> tuple[_ByKind, _ByKind]:
     """Kind of position -> float64 [neurons of all sites] mean difference; and how much it varies between batches.
 
     A kind that only one side of a batch has reached (answers of unequal length) is left out there.
     """
     differences: dict[str, list[NDArray[np.float64]]] = {}
     sizes: dict[str, list[int]] = {}
-    for first in range(0, len(pairs), _BATCH):
-        batch = pairs[first : first + _BATCH]
-        one, other = (_mean_activations(policy, sites, [pair[i] for pair in batch], noise) for i in (0, 1))
+    for (size, one), (_, other) in zip(ones, others, strict=True):
         for kind in one.keys() & other.keys():
             differences.setdefault(kind, []).append(one[kind] - other[kind])
-            sizes.setdefault(kind, []).append(len(batch))
-    known = [kind for kind in policy.anatomy.contexts[sites[0].key.stream].kind_names if kind in differences]
-    mean = {kind: np.average(differences[kind], axis=0, weights=sizes[kind]) for kind in known}
-    return mean, {kind: np.std(differences[kind], axis=0) for kind in known}
+            sizes.setdefault(kind, []).append(size)
+    mean = {kind: np.average(values, axis=0, weights=sizes[kind]) for kind, values in differences.items()}
+    return mean, {kind: np.std(values, axis=0) for kind, values in differences.items()}
 
 
 def _mean_activations(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toys import POSITIONS, ToyPolicy
 
-from vlasteer.anatomy import record_activations
+from vlasteer.anatomy import SiteKey, record_activations
 from vlasteer.errors import ConfigError, SteeringError
 from vlasteer.finding.contrast import contrast_feature, paired_prompts
 from vlasteer.finding.lexicon import Concept
@@ -104,8 +104,8 @@ def test_a_policy_may_say_that_it_is_read_from_other_positions(monkeypatch: pyte
 
 def test_k_keeps_the_neurons_that_change_most() -> None:
     policy = ToyPolicy()
-    dense = contrast_feature(policy, "fast", pairs(policy, 40))
-    sparse = contrast_feature(policy, "fast", pairs(policy, 40), k=5)
+    dense = contrast_feature(policy, "fast", pairs(policy, 40), rounds=1)
+    sparse = contrast_feature(policy, "fast", pairs(policy, 40), k=5, rounds=1)
     assert len(dense) == 96
     assert len(sparse) == 5
     weights = {item.neuron: item.weight for item in dense.neurons}
@@ -123,12 +123,48 @@ def test_adding_the_feature_moves_the_action_towards_its_counterpart() -> None:
     assert np.linalg.norm(steered - target) < np.linalg.norm(plain - target)
 
 
+@pytest.mark.parametrize("k", [None, 20])
+def test_what_follows_from_what_is_added_is_not_added_twice(k: int | None) -> None:
+    policy = ToyPolicy()
+    made = pairs(policy, 8)
+
+    def activations(side: int) -> dict[SiteKey, np.ndarray]:
+        with record_activations(policy.anatomy, policy.anatomy.sites) as recorded:
+            policy.act_batch([pair[side] for pair in made])
+        return {key: values[0][:, -1].mean(0).numpy() for key, values in recorded.passes.items()}
+
+    def gap(feature: Feature) -> float:
+        """How far the counterparts' mean activations are from those with the concept, in the feature's neurons."""
+        with steer(policy, Steering.of(feature, 1.0)):
+            steered = activations(1)
+        kept = [item.neuron for item in feature.neurons]
+        return max(abs(wanted[(n.stream, n.layer)][n.index] - steered[(n.stream, n.layer)][n.index]) for n in kept)
+
+    wanted = activations(0)
+    once, often = (contrast_feature(policy, "fast", made, k=k, rounds=rounds) for rounds in (1, 8))
+    assert gap(once) > 1e-2
+    assert gap(often) < 1e-5
+    assert 1 < often.evidence["rounds"] <= 5, "three layers are settled in four rounds"
+    assert often.evidence["last_change"] < 0.02
+
+
+def test_only_what_the_scope_covers_is_made_up_for() -> None:
+    policy = ToyPolicy()
+    once, often = (
+        contrast_feature(policy, "fast", pairs(policy), scope="text", rounds=rounds).weights("decode")
+        for rounds in (1, 8)
+    )
+    assert once == often, "nothing was added where differences were seen"
+
+
 def test_bad_input() -> None:
     policy = ToyPolicy()
     with pytest.raises(ConfigError):
         contrast_feature(policy, "fast", [])
     with pytest.raises(ConfigError):
         contrast_feature(policy, "fast", pairs(policy), k=0)
+    with pytest.raises(ConfigError):
+        contrast_feature(policy, "fast", pairs(policy), rounds=0)
     some = Feature.of("x", [policy.anatomy.unflat(0)])
     with steer(policy, Steering.of(some, 1.0)), pytest.raises(SteeringError):
         contrast_feature(policy, "fast", pairs(policy))

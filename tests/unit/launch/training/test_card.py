@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +11,65 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vlasteer.anatomy import Neuron
 from vlasteer.launch.cli import main
 from vlasteer.launch.training.card_text import card_text
-from vlasteer.launch.training.selection import Tried, best_of, is_sound
+from vlasteer.launch.training.selection import Tried, best_of, is_settled
+from vlasteer.steering import Feature
 from vlasteer.studies import Effect
 
 _EFFECT = Effect(30.0, 20.0, 10.0, (9.0, 11.0), 5, 0.95, 1.0, 0.01)
+_FEATURE = Feature.of("fast", [Neuron("vlm", 0, 1), Neuron("vlm", 2, 1), Neuron("vlm", 2, 5)])
 
 
-def test_the_smallest_coefficient_and_fewest_layers_that_suffice() -> None:
-    tried = [Tried(4, 3, 12.0, True), Tried(2, 3, 11.0, True), Tried(2, 2, 10.5, True), Tried(1, 2, 9.0, True)]
-    assert best_of(tried, 10.0) == 2
-    assert best_of(tried, 8.0) == 3
+def tried(coefficient: float, layers: int, effect: float, loss: float = 0.0) -> Tried:
+    return Tried(coefficient, layers, effect, loss, loss <= 0.05)
+
+
+def test_what_suffices_is_chosen_by_success_then_coefficient_then_layers() -> None:
+    cells = [tried(4, 3, 12.0), tried(2, 3, 11.0), tried(2, 2, 10.5), tried(1, 2, 9.0, 0.02)]
+    assert best_of(cells, 10.0) == 2
+    assert best_of(cells, 8.0) == 2
+    assert best_of(cells[3:], 8.0) == 0
     # Nothing suffices: the largest effect that is sound, and only then one that is not.
-    assert best_of(tried, 20.0) == 0
-    assert best_of([*tried, Tried(8, 3, 30.0, False)], 20.0) == 0
-    assert best_of([Tried(1, 1, 1.0, False), Tried(2, 1, 2.0, False)], 0.5) == 1
+    assert best_of(cells, 20.0) == 0
+    assert best_of([*cells, tried(8, 3, 30.0, 0.1)], 20.0) == 0
+    assert best_of([tried(1, 1, 1.0, 0.1), tried(2, 1, 2.0, 0.1)], 0.5) == 1
 
 
-@given(
-    st.lists(
-        st.builds(Tried, st.sampled_from((1.0, 2.0)), st.integers(1, 3), st.floats(-5, 20), st.booleans()), min_size=1
-    ),
-    st.floats(0, 15),
+_TRIED = st.builds(
+    tried,
+    st.sampled_from((1.0, 2.0, 4.0)),
+    st.integers(1, 3),
+    st.floats(-5, 20),
+    st.sampled_from((0.0, 0.02, 0.05, 0.1)),
 )
-def test_a_sound_one_is_chosen_where_there_is_one(tried: list[Tried], wanted: float) -> None:
-    chosen = tried[best_of(tried, wanted)]
-    assert chosen.sound or not any(one.sound for one in tried)
+
+
+@given(st.lists(_TRIED, min_size=1), st.floats(0, 15))
+def test_a_sound_one_is_chosen_where_there_is_one(cells: list[Tried], wanted: float) -> None:
+    chosen = cells[best_of(cells, wanted)]
+    assert chosen.sound or not any(one.sound for one in cells)
     if chosen.sound and chosen.effect < wanted:
-        assert all(one.effect <= chosen.effect for one in tried if one.sound)
+        assert all(one.effect <= chosen.effect for one in cells if one.sound)
+
+
+@given(st.lists(_TRIED, min_size=1), st.lists(_TRIED), st.floats(0, 15))
+def test_nothing_is_missed_by_stopping_once_it_is_settled(
+    cells: list[Tried], further: list[Tried], wanted: float
+) -> None:
+    larger = [replace(one, coefficient=8.0) for one in further]
+    if is_settled(cells, wanted):
+        assert best_of([*cells, *larger], wanted) == best_of(cells, wanted)
 
 
 def test_sound_means_success_and_action_tokens() -> None:
-    assert is_sound(_EFFECT)
-    assert not is_sound(Effect(30.0, 20.0, 10.0, (9.0, 11.0), 5, 0.9, 1.0, 0.0))
-    assert not is_sound(Effect(30.0, 20.0, 10.0, (9.0, 11.0), 5, 1.0, 1.0, 0.011))
+    seen = Tried.of(2.0, _FEATURE, _EFFECT, -1)
+    assert (seen.coefficient, seen.layers, seen.effect, seen.sound) == (2.0, 2, -10.0, True)
+    assert seen.loss == pytest.approx(0.05)
+    assert not Tried.of(2.0, _FEATURE, replace(_EFFECT, success=0.9), 1).sound
+    assert not Tried.of(2.0, _FEATURE, replace(_EFFECT, success=1.0, foreign=0.011), 1).sound
+    assert Tried.of(2.0, _FEATURE, replace(_EFFECT, reference_success=0.9), 1).loss == 0
 
 
 def numbers(kind: str, seed: int, effective: bool) -> dict[str, Any]:
