@@ -22,6 +22,7 @@ COMMANDS = (
     "doctor",
     "act",
     "find",
+    "contrast",
     "inspect",
     "rollout",
     "drive",

@@ -10,14 +10,17 @@ if TYPE_CHECKING:
 
 _WORDS_SHOWN = 8
 _TOKENS_SHOWN = 6
+_PAIRS_SHOWN = 2
 _QUANTILES_SHOWN = (0.01, 0.5, 0.99, 1.0)
 
 
 def describe(feature: Feature) -> str:
     """A feature and its evidence for people, as several lines."""
     evidence = feature.evidence
-    contrast = f" minus {evidence['minus']}" if evidence["minus"] else ""
-    lines = [f"{feature.name}: {len(feature)} neurons by {evidence['method']} for {evidence['concept']}{contrast}"]
+    if evidence["method"] == "contrast":
+        return "\n".join(_contrast_lines(feature))
+    less = f" minus {evidence['minus']}" if evidence["minus"] else ""
+    lines = [f"{feature.name}: {len(feature)} neurons by {evidence['method']} for {evidence['concept']}{less}"]
     lines += _word_lines("words", evidence["words"])
     if evidence["minus_words"]:
         lines += _word_lines(f"words of {evidence['minus']}", evidence["minus_words"])
@@ -44,6 +47,21 @@ def describe(feature: Feature) -> str:
     if feature.neurons[0].quantiles:
         lines += _activation_lines(feature)
     return "\n".join(lines)
+
+
+def _contrast_lines(feature: Feature) -> list[str]:
+    evidence = feature.evidence
+    norms: Mapping[str, Mapping[str, float]] = evidence["norm"]
+    sites = list(next(iter(norms.values())))
+    lines = [
+        f"{feature.name}: {len(feature)} neurons by contrast of {evidence['pairs']} pairs of instructions, such as",
+        *(f"  '{one}' and '{other}'" for one, other in evidence["instructions"][:_PAIRS_SHOWN]),
+        f"  differences taken {evidence['rounds']} times; the last changed them by {evidence['last_change']:.0%}",
+        "",
+        f"  {'norm added at':<14} " + " ".join(f"{site:>9}" for site in sites),
+    ]
+    lines += [f"  {kind:<14} " + " ".join(f"{norms[kind][site]:9.4f}" for site in sites) for kind in norms]
+    return lines
 
 
 def _word_lines(what: str, words: Mapping[str, Any]) -> list[str]:

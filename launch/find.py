@@ -144,7 +144,7 @@ class Find(ReadingOptions):
     def _calibrate(self, policy: Policy, found: list[Feature], source: ObservationSource) -> list[Feature]:
         from vlasteer.calibration import calibrate
 
-        observations = source.read(policy.cameras, self.observations)
+        observations = source.read(policy.cameras, self.observations, state_size=policy.state_size)
         with progress_bar("natural activations", " observations") as progress:
             return calibrate(policy, found, observations, progress=lambda done: progress(done, len(observations)))
 

@@ -1,4 +1,4 @@
-"""Observations from files, for measuring natural activations: a run folder, or pictures with an instruction."""
+"""Observations from files, for measuring activations: a run folder, or pictures with an instruction."""
 
 from __future__ import annotations
 
@@ -39,19 +39,27 @@ class ObservationSource:
     def _is_run(self) -> bool:
         return (self.path / "meta" / "info.json").is_file()
 
-    def read(self, cameras: tuple[str, ...], limit: int) -> list[Observation]:
+    def read(self, cameras: tuple[str, ...], limit: int, *, state_size: int = 0) -> list[Observation]:
         """At most `limit` observations, spread evenly over what there is.
 
         Args:
             cameras: that the policy reads; pictures are its first one's.
             limit: how many.
+            state_size: numbers of the state that the policy reads; 0 if none.
 
         Raises:
-            ObservationError: nothing there, an unreadable picture, or no instruction for pictures.
+            ObservationError: nothing there, an unreadable picture, no instruction for pictures, or pictures for a
+                policy that reads a state as well.
             InputError: a damaged run folder.
         """
         if self._is_run:
             return list(self._from_run(cameras, limit))
+        if state_size:
+            raise ObservationError(
+                f"{self.path} is no run folder, and the policy reads a state beside pictures",
+                expected=f"a recorded run, whose observations have a state of {state_size} numbers",
+                fix="Record one: vlasteer rollout --policy ... --env ... --out run",
+            )
         return self._from_pictures(cameras[0], limit)
 
     def _from_pictures(self, camera: str, limit: int) -> list[Observation]:

@@ -86,6 +86,7 @@ def contrast_feature(
     scope: str | None = None,
     noise: NDArray[np.float32] | None = None,
     rounds: int = 8,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Feature:
     """The feature that pairs of observations differ in.
 
@@ -100,6 +101,7 @@ def contrast_feature(
         noise: of policies that sample; the same for every observation.
         rounds: times that differences are taken, at most; fewer where the weights settle. 1 takes them once, with
             nothing mounted; every further one puts right what follows from what was added.
+        progress: told how many observations were shown of how many, at most.
 
     Returns:
         A feature with operator `add`, with weights for every kind of position that the policy's answer is read from.
@@ -120,8 +122,15 @@ def contrast_feature(
         raise SteeringError("a contrast cannot be taken while a steering is mounted", fix="Leave it first")
     sites = _sites(anatomy, stream, layers)
     given, counterparts = ([pair[side] for pair in pairs] for side in (0, 1))
+
+    def tell(shown: int) -> None:
+        if progress is not None:
+            progress(shown * len(pairs), (1 + rounds) * len(pairs))
+
     wanted = _activations(policy, sites, given, noise)
+    tell(1)
     weights, spread = _difference(wanted, _activations(policy, sites, counterparts, noise))
+    tell(2)
     weights = {kind: weights[kind] for kind in anatomy.contexts[stream].kind_names if kind in weights}
     chosen = _strongest(weights, spread, k)
     acts_at = scope or "+".join(weights)
@@ -150,6 +159,8 @@ def contrast_feature(
             norm = max(float(np.linalg.norm(weights[kind][chosen])), _LEAST_SPREAD)
             change = max(change, float(np.linalg.norm(missing[kind][chosen])) / norm)
         taken += 1
+        tell(1 + taken)
+    tell(1 + rounds)
     return feature(
         {
             "method": "contrast",
