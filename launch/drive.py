@@ -31,7 +31,7 @@ class Drive(PolicyOptions, SteeringOptions, RecordingOptions):
     Example:
         vlasteer drive --robot twin --page --record run
         vlasteer drive --robot ur5e --robot-config ur5e.yaml --policy CHECKPOINT --instruction "pick up the cube"
-        --steer fast=2 --dry-run
+        --steer fast=1 --dry-run
     """
 
     policy: str = "openvla-nano"
