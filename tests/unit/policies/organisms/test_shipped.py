@@ -8,8 +8,8 @@ import pytest
 
 from vlasteer.checkpoints import shipped_checkpoints
 from vlasteer.policies.organisms import folders
-from vlasteer.registry import load_policy
-from vlasteer.types import ActionKind
+from vlasteer.registry import load_policy, make_world
+from vlasteer.types import ActionKind, EpisodeKey
 
 KINDS = {"openvla-nano": "openvla", "openvla-nano-natural": "openvla", "pi0-nano": "pi0"}
 
@@ -31,7 +31,12 @@ def test_the_ordinary_adapter_loads_it(name: str) -> None:
     policy = load_policy(folders()[name], world="tabletop_transport")
     assert policy.kind == KINDS[name]
     assert policy.action_spec.kind is ActionKind.EE_DELTA
-    chunk = policy.act(policy.example())
+    world = make_world("tabletop_transport", cameras=policy.cameras)
+    try:
+        world.reset(EpisodeKey(0, 0, 7))
+        chunk = policy.act(world.observe())
+    finally:
+        world.close()
     assert chunk.actions.shape == (1, 7)
     assert chunk.non_action_tokens == 0
 
