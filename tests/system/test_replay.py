@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,11 @@ from vlasteer.launch.cli import main
 from vlasteer.recording import read_calls, read_steps
 from vlasteer.runs import Run
 
-PACK = {
-    "format": "vlasteer-feature-pack/1",
-    "features": {
-        # What `vlasteer find --policy openvla-nano` finds for the two words.
-        "fast": ["1:304", "3:106", "2:132", "3:148", "2:353", "0:252", "1:243", "1:278", "0:39", "3:309"],
-        "slow": ["2:235", "3:283", "3:263", "3:240", "3:227", "3:323", "0:279", "3:244", "3:381", "2:346"],
-    },
-}
-
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("pack") / "pack.json"
-    path.write_text(json.dumps(PACK))
+    assert main(["find", "--policy", "openvla-nano", "--concept", "fast", "--concept", "slow", "--out", str(path)]) == 0
     return str(path)
 
 
