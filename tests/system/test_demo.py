@@ -59,7 +59,7 @@ def test_the_demo_finds_steers_and_records(tmp_path: Path) -> None:
     assert (folder / "report.html").stat().st_size > 100_000
     seen, look, then = said.strip().splitlines()[-3:]
     assert seen.startswith("Seen:")
-    for told in ("fast = 2: steps", "slow = 2: steps", "high = 2: peak height", "low = 2: peak height"):
+    for told in ("fast = 1: steps", "slow = 1: steps", "high = 1: peak height", "low = 1: peak height"):
         assert told in seen
     assert f"{folder}/report.html" in look
     assert f"{folder}/fast/side_by_side.mp4" in look
