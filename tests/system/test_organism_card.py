@@ -41,7 +41,7 @@ def test_an_interrupted_card_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     assert fast["coefficient"] in (2.0, 4.0)
     assert fast["success"] >= 0.8
     assert fast["difference"] > 3 * abs(fast["draws"]["mean"])
-    assert len(numbers["contrast"]["fast"]["selection"]) == 6
+    assert len(numbers["contrast"]["fast"]["selection"]) == 4
 
     again = MotionArchive(kept)
     repeated = evaluate(policy, SMALL, again, lambda _: None)
