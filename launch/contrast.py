@@ -59,8 +59,7 @@ class Contrast(PolicyOptions):
 
     def run(self) -> int:
         """Read, compare, show, keep."""
-        from vlasteer.launch.evidence import describe
-        from vlasteer.launch.find import open_pack
+        from vlasteer.launch.find import open_pack, show_and_keep
         from vlasteer.launch.natural import ObservationSource
 
         if self.name is not None and len(self.concept) > 1:
@@ -72,13 +71,7 @@ class Contrast(PolicyOptions):
         pack = open_pack(policy, self.out)
         seen = source.read(policy.cameras, self.observations, state_size=policy.state_size)
         found = [self._find(policy, concept, seen) for concept in dict.fromkeys(self.concept)]
-        for feature in found:
-            print(describe(feature), end="\n\n")
-        if self.out is None:
-            print("Nothing was written; keep these features with --out features.json")
-            return 0
-        pack.with_features(*found).save(self.out)
-        print(f"Steer with them: --pack {self.out} --steer {found[0].name}=1")
+        show_and_keep(found, pack, self.out, coefficient=1)
         return 0
 
     def _find(self, policy: Policy, concept: str, seen: Sequence[Observation]) -> Feature:

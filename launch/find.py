@@ -71,7 +71,6 @@ class Find(ReadingOptions):
 
     def run(self) -> int:
         """Project, find, calibrate, show, keep."""
-        from vlasteer.launch.evidence import describe
         from vlasteer.steering.scopes import scope_kinds
 
         options = self._options()
@@ -84,14 +83,7 @@ class Find(ReadingOptions):
         found = self._find(policy, projection, options, lexicon)
         if source is not None:
             found = self._calibrate(policy, found, source)
-        for feature in found:
-            print(describe(feature), end="\n\n")
-        if self.out is None:
-            print("Nothing was written; keep these features with --out features.json")
-            return 0
-        pack.with_features(*found).save(self.out)
-        names = ", ".join(feature.name for feature in found)
-        print(f"The features are in {self.out} ({names}). Steer with them: --pack {self.out} --steer {found[0].name}=8")
+        show_and_keep(found, pack, self.out, coefficient=8)
         return 0
 
     def _options(self) -> FindOptions:
@@ -173,6 +165,21 @@ def open_pack(policy: Policy, path: str | None) -> FeaturePack:
     except OSError as error:
         raise OutputError(f"the feature pack cannot be written to {path} ({error.strerror})") from error
     return empty
+
+
+def show_and_keep(found: Sequence[Feature], pack: FeaturePack, out: str | None, *, coefficient: float) -> None:
+    """Print features with their evidence, and write them into the pack at `out`; `coefficient` is one to begin with."""
+    from vlasteer.launch.evidence import describe
+
+    for feature in found:
+        print(describe(feature), end="\n\n")
+    if out is None:
+        print("Nothing was written; keep these features with --out features.json")
+        return
+    pack.with_features(*found).save(out)
+    names = ", ".join(feature.name for feature in found)
+    steer = f"{found[0].name}={coefficient:g}"
+    print(f"The features are in {out} ({names}). Steer with them: --pack {out} --steer {steer}")
 
 
 def find_features(policy: Policy, concepts: Sequence[str]) -> FeaturePack:
