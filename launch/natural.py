@@ -52,6 +52,10 @@ class ObservationSource:
                 policy that reads a state as well.
             InputError: a damaged run folder.
         """
+        if not self.path.exists():
+            raise ObservationError(
+                f"there is no image at {self.path}", expected="a run folder, a folder of pictures, or one picture"
+            )
         if self._is_run:
             return list(self._from_run(cameras, limit))
         if state_size:

@@ -102,6 +102,8 @@ def test_pictures_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         ObservationSource(tmp_path, "lift it").read(("image",), 5, state_size=8)
     with pytest.raises(ObservationError, match="no image at"):
         ObservationSource(tmp_path / "absent", "lift it").read(("image",), 5)
+    with pytest.raises(ObservationError, match="no image at"):
+        ObservationSource(tmp_path / "absent").read(("image",), 5)
     (tmp_path / "meta").mkdir()
     (tmp_path / "meta" / "info.json").write_text("{")
     with pytest.raises(InputError):
